@@ -1,0 +1,104 @@
+# Basewright. `make help` lists what there is.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export GOTOOLCHAIN := local
+
+TOOL := go tool -modfile=go.tools.mod
+GO_FILES = $(shell git ls-files -co --exclude-standard '*.go')
+BINARIES := bin/linux-amd64/operator bin/linux-amd64/worker bin/linux-arm64/operator bin/linux-arm64/worker
+
+##@ General
+
+.PHONY: help
+help: ## Show this help.
+	@awk 'BEGIN {FS = ":.*##"; printf "Usage: make <target>\n"} \
+	  /^[a-z][a-zA-Z0-9_-]*:.*?##/ { printf "  %-18s %s\n", $$1, $$2 } \
+	  /^##@/ { printf "\n%s\n", substr($$0, 5) }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: sandbox bin/linux-amd64/operator bin/linux-amd64/worker ## Bring up the sandbox, install the operator, build the images of images/base, show them.
+	@go build -o bin/demo ./hack/demo
+	@bin/demo run
+
+.PHONY: test
+test: test-unit test-api test-e2e ## Run all tests: unit, apiserver-level and end-to-end, set-up included.
+
+##@ Tests
+
+.PHONY: test-unit
+test-unit: ## Run the unit tests: hermetic, they pass without a network.
+	@echo "==> unit tests"
+	go test -race $$(go list ./... | grep -v /test/)
+
+.PHONY: test-api
+test-api: bin/sandbox ## Run the tests against a real apiserver.
+	@echo "==> apiserver-level tests"
+	@bin/sandbox build kube
+	KUBEBUILDER_ASSETS="$$(bin/sandbox path)" go test -race -tags=apiserver -count=1 ./test/apiserver/...
+
+.PHONY: test-e2e
+test-e2e: sandbox bin/linux-amd64/operator bin/linux-amd64/worker ## Run the end-to-end tests in the sandbox.
+	@echo "==> end-to-end tests"
+	@go build -o bin/demo ./hack/demo
+	@bin/demo install
+	go test -tags=e2e -count=1 -timeout=40m -v ./test/e2e/...
+
+.PHONY: bench
+bench: ## Run the benchmarks.
+	go test -run='^$$' -bench=. -benchmem ./internal/... ./controllers/...
+
+##@ Sandbox
+
+.PHONY: sandbox
+sandbox: bin/sandbox ## Start the sandbox: a real single-node cluster with registry and git server.
+	@bin/sandbox up
+
+.PHONY: sandbox-status
+sandbox-status: bin/sandbox ## Say what runs in the sandbox.
+	@bin/sandbox status
+
+.PHONY: sandbox-down
+sandbox-down: bin/sandbox ## Remove everything that the sandbox made, except the build cache.
+	@bin/sandbox down
+
+.PHONY: bin/sandbox
+bin/sandbox: preflight
+	@go build -o $@ ./hack/sandbox
+
+.PHONY: preflight
+preflight:
+	@bash hack/preflight.sh
+
+##@ Development
+
+.PHONY: binaries
+binaries: $(BINARIES) ## Build the operator and the worker for both architectures.
+
+# Phony: the go command knows better than make what is up to date.
+.PHONY: $(BINARIES)
+$(BINARIES): bin/linux-%:
+	@mkdir -p $(@D)
+	CGO_ENABLED=0 GOOS=linux GOARCH=$(patsubst linux-%,%,$(word 2,$(subst /, ,$@))) go build -trimpath -ldflags='-s -w' -o $@ ./cmd/$(@F)
+
+.PHONY: generate
+generate: ## Generate deepcopy, apply configurations, CRDs, RBAC and the README's inventory.
+	rm -rf api/v1alpha1/applyconfiguration
+	$(TOOL) controller-gen object paths=./api/...
+	$(TOOL) controller-gen crd paths=./api/... output:crd:dir=config/crd
+	$(TOOL) controller-gen applyconfiguration paths=./api/...
+	$(TOOL) controller-gen rbac:roleName=basewright-operator paths=./controllers/... output:rbac:dir=config/rbac
+	go run ./hack/inventory
+
+.PHONY: fmt
+fmt: ## Format the code.
+	gofmt -w $(GO_FILES)
+
+.PHONY: lint
+lint: ## Run the linters.
+	@test -z "$$(gofmt -l $(GO_FILES))" || { echo "not formatted (make fmt):"; gofmt -l $(GO_FILES); exit 1; }
+	go vet -tags=apiserver,e2e ./...
+	$(TOOL) golangci-lint run --build-tags=apiserver,e2e ./...
+
+.PHONY: verify
+verify: ## Regenerate everything, lint, check go mod tidy and the dependency direction; fail on any difference.
+	@bash hack/verify.sh

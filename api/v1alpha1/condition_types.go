@@ -1,0 +1,48 @@
+package v1alpha1
+
+// Condition types. Ready, Built, Indexed, Promoted and Succeeded are good when True; Reconciling
+// and Stalled are present only while True, as kstatus asks.
+const (
+	// ConditionReady on a BaseImage: the tags point to an image that was built from the present spec
+	// by the newest build that was due.
+	ConditionReady = "Ready"
+	// ConditionReconciling: a build is being prepared or runs.
+	ConditionReconciling = "Reconciling"
+	// ConditionStalled: nothing will happen until an input is changed.
+	ConditionStalled = "Stalled"
+
+	// ConditionBuilt on a BaseImageBuild: every platform was built and pushed by digest.
+	ConditionBuilt = "Built"
+	// ConditionIndexed: what was pushed was read back and checked, and the index was pushed by digest.
+	ConditionIndexed = "Indexed"
+	// ConditionPromoted: every tag points to the index.
+	ConditionPromoted = "Promoted"
+	// ConditionSucceeded: the whole build. False only when it has failed for good.
+	ConditionSucceeded = "Succeeded"
+)
+
+// Reasons of conditions and events. Reasons of failures are listed in internal/pipeline/reasons.go.
+const (
+	// ReasonPromoted: the tags point to the newest image.
+	ReasonPromoted = "Promoted"
+	// ReasonBuilding: a build runs.
+	ReasonBuilding = "Building"
+	// ReasonBuildCreated: a build was started.
+	ReasonBuildCreated = "BuildCreated"
+	// ReasonResolving: source and upstream images are being resolved.
+	ReasonResolving = "Resolving"
+	// ReasonSuspended: spec.suspend keeps a build that is due from starting.
+	ReasonSuspended = "Suspended"
+	// ReasonSucceeded: a phase or a build is done.
+	ReasonSucceeded = "Succeeded"
+	// ReasonPending: a phase was not reached yet.
+	ReasonPending = "Pending"
+	// ReasonBuildFailed: an instruction of the Dockerfile failed, or a build pod did.
+	ReasonBuildFailed = "BuildFailed"
+	// ReasonTimedOut: spec.timeout has passed.
+	ReasonTimedOut = "TimedOut"
+	// ReasonScheduleInvalid: spec.schedule or spec.timeZone can't be read.
+	ReasonScheduleInvalid = "ScheduleInvalid"
+	// ReasonConflict: an object with the name of one of ours belongs to somebody else.
+	ReasonConflict = "NameConflict"
+)

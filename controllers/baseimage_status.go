@@ -1,0 +1,213 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/ibshafique/base-images/api/v1alpha1"
+	"github.com/ibshafique/base-images/internal/pipeline"
+)
+
+// resolveAgain is how long an input that can't be resolved is left alone: the source or an upstream may have
+// been mended meanwhile, which nobody tells us.
+const resolveAgain = 5 * time.Minute
+
+// report writes the status once, if it has changed, then events, and says when to come back.
+func (r *BaseImageReconciler) report(ctx context.Context, s *state, p plan, failure error) (ctrl.Result, error) {
+	before := s.image.DeepCopy()
+	s.image.Status = imageStatus(s, p, failure)
+	if !equality.Semantic.DeepEqual(before.Status, s.image.Status) {
+		if err := r.Status().Update(ctx, s.image); err != nil {
+			return ctrl.Result{}, fmt.Errorf("writing the status: %w", err)
+		}
+		r.statusChanged(before, s.image)
+	}
+	switch {
+	case failure == nil && s.image.Spec.Suspend:
+		return ctrl.Result{}, nil
+	case failure == nil:
+		return r.requeueAt(s, p.next), nil
+	case pipeline.IsTerminal(failure):
+		return ctrl.Result{RequeueAfter: resolveAgain}, nil
+	default:
+		return retry(failure)
+	}
+}
+
+// retry comes back after the time that a Transient asks for, or with the queue's backoff.
+func retry(failure error) (ctrl.Result, error) {
+	if t, ok := errors.AsType[*pipeline.Transient](failure); ok && t.After > 0 {
+		return ctrl.Result{RequeueAfter: t.After}, nil
+	}
+	return ctrl.Result{}, failure
+}
+
+// imageStatus is the status that follows from a state. It is pure.
+func imageStatus(s *state, p plan, failure error) v1alpha1.BaseImageStatus {
+	status := *s.image.Status.DeepCopy()
+	status.ObservedGeneration = s.image.Generation
+	status.LatestBuild = s.last
+	if promoted := newestPromoted(s.builds); promoted != nil {
+		status.Image = promotedImage(promoted)
+	}
+	status.NextBuild = ""
+	if !p.next.IsZero() && !s.image.Spec.Suspend {
+		status.NextBuild = timestamp(p.next)
+	}
+	v := judge(s, p, failure)
+	v.set(&status.Conditions, v1alpha1.ConditionReady, s.image.Generation)
+	return status
+}
+
+// verdict is what the conditions say.
+type verdict struct {
+	status          metav1.ConditionStatus
+	reason, message string
+	// reconciling and stalled are the abnormal conditions of kstatus; empty for absent.
+	reconciling, stalled string
+}
+
+// judge says whether an image is ready, and why not.
+func judge(s *state, p plan, failure error) verdict {
+	running, newest := s.running(), s.newest()
+	switch {
+	case failure != nil:
+		return failed(failure)
+	case running != nil:
+		return building(s, running)
+	case len(p.reasons) > 0 && s.image.Spec.Suspend:
+		return verdict{status: metav1.ConditionFalse, reason: v1alpha1.ReasonSuspended,
+			message: "A build is due (" + reasonTypes(p.reasons) + "), but spec.suspend is true"}
+	case newest != nil && newest.Status.Phase == v1alpha1.PhaseFailed:
+		return lastFailed(newest)
+	case s.image.Status.Image == nil && newestPromoted(s.builds) == nil:
+		return verdict{status: metav1.ConditionUnknown, reason: v1alpha1.ReasonPending, message: "No build has finished"}
+	default:
+		return ready(s)
+	}
+}
+
+func failed(failure error) verdict {
+	v := verdict{status: metav1.ConditionFalse, reason: reasonOf(failure), message: sentence(failure.Error())}
+	if pipeline.IsTerminal(failure) {
+		v.stalled = v.reason
+	} else {
+		v.reconciling = v.reason
+	}
+	return v
+}
+
+// building keeps an image ready while it is only refreshed: its tags still point to what its spec asks for.
+func building(s *state, build *v1alpha1.BaseImageBuild) verdict {
+	v := verdict{
+		status:      metav1.ConditionFalse,
+		reason:      v1alpha1.ReasonBuilding,
+		message:     fmt.Sprintf("Build %s (%s) is running", build.Name, build.Spec.Reason),
+		reconciling: v1alpha1.ReasonBuilding,
+	}
+	wasReady := meta.IsStatusConditionTrue(s.image.Status.Conditions, v1alpha1.ConditionReady)
+	if wasReady && !strings.Contains(build.Spec.Reason, string(v1alpha1.BuildReasonSpecChanged)) {
+		v.status, v.reason = metav1.ConditionTrue, v1alpha1.ReasonPromoted
+	}
+	return v
+}
+
+func lastFailed(build *v1alpha1.BaseImageBuild) verdict {
+	v := verdict{status: metav1.ConditionFalse, reason: v1alpha1.ReasonBuildFailed}
+	if c := meta.FindStatusCondition(build.Status.Conditions, v1alpha1.ConditionSucceeded); c != nil {
+		v.reason = c.Reason
+		v.message = fmt.Sprintf("Build %s failed: %s", build.Name, c.Message)
+	}
+	v.stalled = v.reason
+	return v
+}
+
+func ready(s *state) verdict {
+	img := s.image.Status.Image
+	if promoted := newestPromoted(s.builds); promoted != nil {
+		img = promotedImage(promoted)
+	}
+	return verdict{status: metav1.ConditionTrue, reason: v1alpha1.ReasonPromoted,
+		message: fmt.Sprintf("%s:%s is %s, built from %s", img.Repository, tagList(img.Tags), img.Digest, img.Revision)}
+}
+
+func (v verdict) set(conditions *[]metav1.Condition, summary string, generation int64) {
+	meta.SetStatusCondition(conditions, metav1.Condition{Type: summary, Status: v.status, Reason: v.reason, Message: v.message, ObservedGeneration: generation})
+	for _, c := range []struct{ kind, reason string }{
+		{v1alpha1.ConditionReconciling, v.reconciling}, {v1alpha1.ConditionStalled, v.stalled},
+	} {
+		if c.reason == "" {
+			meta.RemoveStatusCondition(conditions, c.kind)
+			continue
+		}
+		meta.SetStatusCondition(conditions, metav1.Condition{Type: c.kind, Status: metav1.ConditionTrue, Reason: c.reason, Message: v.message, ObservedGeneration: generation})
+	}
+}
+
+// newestPromoted is the newest build that has moved the tags.
+func newestPromoted(builds []v1alpha1.BaseImageBuild) *v1alpha1.BaseImageBuild {
+	for i := len(builds) - 1; i >= 0; i-- {
+		if builds[i].Status.Phase == v1alpha1.PhaseSucceeded {
+			return &builds[i]
+		}
+	}
+	return nil
+}
+
+func promotedImage(build *v1alpha1.BaseImageBuild) *v1alpha1.PromotedImage {
+	st := build.Status
+	img := &v1alpha1.PromotedImage{
+		Reference:   build.Spec.Output.Repository + "@" + st.Digest,
+		Digest:      st.Digest,
+		ShortDigest: shortDigest(st.Digest),
+		Repository:  build.Spec.Output.Repository,
+		Tags:        build.Spec.Output.Tags,
+		Platforms:   st.Platforms,
+		Revision:    build.Spec.Inputs.Revision,
+		Build:       build.Name,
+		BuiltAt:     st.CompletedAt,
+	}
+	var architectures []string
+	var largest int64
+	for _, p := range st.Platforms {
+		architectures = append(architectures, strings.TrimPrefix(p.Platform, "linux/"))
+		largest = max(largest, p.Size)
+	}
+	img.Architectures, img.Size = strings.Join(architectures, ","), humanSize(largest)
+	return img
+}
+
+func shortDigest(digest string) string {
+	_, hex, _ := strings.Cut(digest, ":")
+	return truncate(hex, 12)
+}
+
+// humanSize writes bytes in decimal units, as registries do.
+func humanSize(n int64) string {
+	switch {
+	case n < 1000:
+		return fmt.Sprintf("%d B", n)
+	case n < 1000*1000:
+		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
+	case n < 1000*1000*1000:
+		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+	default:
+		return fmt.Sprintf("%.1f GB", float64(n)/1e9)
+	}
+}
+
+func tagList(tags []v1alpha1.Tag) string {
+	names := make([]string, len(tags))
+	for i, t := range tags {
+		names[i] = string(t)
+	}
+	return strings.Join(names, ",")
+}

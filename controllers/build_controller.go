@@ -1,0 +1,143 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+
+	"github.com/ibshafique/base-images/api/v1alpha1"
+	"github.com/ibshafique/base-images/internal/config"
+	"github.com/ibshafique/base-images/internal/kaniko"
+	"github.com/ibshafique/base-images/internal/pipeline"
+	"github.com/ibshafique/base-images/internal/registry"
+)
+
+// BuildReconciler takes a BaseImageBuild through its phases: build, index, promote. Each phase first looks
+// for its durable evidence (a Job, a digest in the registry) and is done if it is there, so that a
+// crash after any line loses nothing and repeats nothing.
+type BuildReconciler struct {
+	client.Client
+	// Live reads from the apiserver instead of the cache.
+	Live     client.Reader
+	Registry *registry.Client
+	Config   *config.Operator
+	Events   events.EventRecorder
+	Clock    clock.PassiveClock
+}
+
+// +kubebuilder:rbac:groups=basewright.dev,resources=baseimagebuilds/status,verbs=update
+// +kubebuilder:rbac:groups=basewright.dev,resources=baseimagebuilds/finalizers,verbs=update
+// +kubebuilder:rbac:groups=batch,resources=jobs,verbs=get;list;watch;create;delete
+// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;create
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get
+
+// SetupWithManager registers the reconciler.
+func (r *BuildReconciler) SetupWithManager(mgr ctrl.Manager) error {
+	err := ctrl.NewControllerManagedBy(mgr).
+		Named("baseimagebuild").
+		For(&v1alpha1.BaseImageBuild{}).
+		Owns(&batchv1.Job{}).
+		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(buildOfPod)).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: backoff()}).
+		Complete(r)
+	if err != nil {
+		return fmt.Errorf("setting up the BaseImageBuild controller: %w", err)
+	}
+	return nil
+}
+
+func buildOfPod(_ context.Context, pod client.Object) []ctrl.Request {
+	name := pod.GetLabels()[kaniko.LabelBuild]
+	if name == "" {
+		return nil
+	}
+	return []ctrl.Request{{NamespacedName: types.NamespacedName{Namespace: pod.GetNamespace(), Name: name}}}
+}
+
+// Reconcile runs the phases up to the first that is not done, and reports in one status write.
+func (r *BuildReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	build := &v1alpha1.BaseImageBuild{}
+	if err := r.Get(ctx, req.NamespacedName, build); err != nil || !build.DeletionTimestamp.IsZero() || finished(build) {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	run := &buildRun{BuildReconciler: r, build: build.DeepCopy(), observed: build.Status}
+	done, failure := run.advance(ctx)
+	if pipeline.IsTerminal(failure) {
+		if err := run.cancel(ctx); err != nil {
+			return ctrl.Result{}, err
+		}
+	}
+	return r.report(ctx, run, done, failure)
+}
+
+// buildRun is one pass over a build with what its phases have found.
+type buildRun struct {
+	*BuildReconciler
+	build *v1alpha1.BaseImageBuild
+	// observed is the status before this pass.
+	observed v1alpha1.BaseImageBuildStatus
+	// digests that the Jobs report, by platform.
+	digests map[string]string
+}
+
+// phases in their order, each with the condition that says that it is done.
+func (run *buildRun) phases() []phase {
+	return []phase{
+		{v1alpha1.ConditionBuilt, v1alpha1.PhaseBuilding, run.buildPlatforms},
+		{v1alpha1.ConditionIndexed, v1alpha1.PhaseIndexing, run.index},
+		{v1alpha1.ConditionPromoted, v1alpha1.PhasePromoting, run.promote},
+	}
+}
+
+type phase struct {
+	condition string
+	name      v1alpha1.BuildPhase
+	// do returns what was done in a sentence, or a pipeline fault.
+	do func(context.Context) (string, error)
+}
+
+// advance returns a sentence for each phase that is done, and why the next one is not.
+func (run *buildRun) advance(ctx context.Context) ([]string, error) {
+	var done []string
+	for _, p := range run.phases() {
+		message, err := p.do(ctx)
+		if err != nil {
+			return done, run.inTime(err)
+		}
+		done = append(done, message)
+	}
+	return done, nil
+}
+
+// inTime makes anything that is not done a Terminal once the build's time is over.
+func (run *buildRun) inTime(failure error) error {
+	if run.Clock.Now().Before(run.deadline()) || pipeline.IsTerminal(failure) {
+		return failure
+	}
+	return &pipeline.Terminal{Reason: v1alpha1.ReasonTimedOut,
+		Err: fmt.Errorf("spec.timeout of %s has passed: raise it, or mend what kept the build: %w", run.build.Spec.Timeout.Duration, failure)}
+}
+
+func (run *buildRun) deadline() time.Time {
+	return run.build.CreationTimestamp.Add(run.build.Spec.Timeout.Duration)
+}
+
+// next says when to come back for a failure that is not final.
+func (run *buildRun) next(failure error) (ctrl.Result, error) {
+	if _, ok := errors.AsType[*pipeline.Waiting](failure); ok {
+		return ctrl.Result{RequeueAfter: run.deadline().Sub(run.Clock.Now()) + time.Second}, nil
+	}
+	return retry(failure)
+}

@@ -1,0 +1,253 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/ibshafique/base-images/api/v1alpha1"
+	"github.com/ibshafique/base-images/internal/kaniko"
+	"github.com/ibshafique/base-images/internal/pipeline"
+	"github.com/ibshafique/base-images/internal/source"
+)
+
+// buildPlatforms runs one Job for each platform and collects the digests that they report.
+func (run *buildRun) buildPlatforms(ctx context.Context) (string, error) {
+	run.digests = map[string]string{}
+	var failures []error
+	for _, p := range run.build.Spec.Platforms {
+		digest, err := run.buildPlatform(ctx, p)
+		if err != nil {
+			failures = append(failures, err)
+			continue
+		}
+		run.digests[p.Platform] = digest
+	}
+	if err := worst(failures); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("Built and pushed %s", platformNames(run.build.Spec.Platforms)), nil
+}
+
+func (run *buildRun) buildPlatform(ctx context.Context, p v1alpha1.PlatformBuild) (string, error) {
+	platform, err := pipeline.ParsePlatform(p.Platform)
+	if err != nil {
+		return "", err
+	}
+	job, err := run.findJob(ctx, platform)
+	if err != nil {
+		return "", err
+	}
+	if job == nil {
+		return "", run.startJob(ctx, p)
+	}
+	pods, err := run.podsOf(ctx, job)
+	if err != nil {
+		return "", err
+	}
+	return kaniko.Outcome(job, pods)
+}
+
+func (run *buildRun) findJob(ctx context.Context, platform pipeline.Platform) (*batchv1.Job, error) {
+	job := &batchv1.Job{}
+	err := run.Get(ctx, types.NamespacedName{Namespace: run.build.Namespace, Name: kaniko.JobName(run.build.Name, platform)}, job)
+	if apierrors.IsNotFound(err) || (err == nil && !metav1.IsControlledBy(job, run.build)) {
+		return nil, nil // One of somebody else is refused when ours is created.
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the Job for %s: %w", platform, err)
+	}
+	return job, nil
+}
+
+// podsOf reads the pods of a Job: from the apiserver once it has ended, because a cache that is behind the Job
+// would hide the digest.
+func (run *buildRun) podsOf(ctx context.Context, job *batchv1.Job) ([]corev1.Pod, error) {
+	var reader client.Reader = run.Client
+	if kaniko.Ended(job) {
+		reader = run.Live
+	}
+	pods := &corev1.PodList{}
+	err := reader.List(ctx, pods, client.InNamespace(job.Namespace), client.MatchingLabels{batchv1.JobNameLabel: job.Name})
+	if err != nil {
+		return nil, fmt.Errorf("listing the pods of Job %s: %w", job.Name, err)
+	}
+	var own []corev1.Pod
+	for _, pod := range pods.Items {
+		if metav1.IsControlledBy(&pod, job) {
+			own = append(own, pod)
+		}
+	}
+	return own, nil
+}
+
+// startJob creates the build's input and the Job of a platform.
+func (run *buildRun) startJob(ctx context.Context, p v1alpha1.PlatformBuild) error {
+	if _, err := run.keychain(ctx); err != nil {
+		return err
+	}
+	if err := run.ensureInput(ctx); err != nil {
+		return err
+	}
+	job, err := kaniko.Job(kaniko.JobOptions{
+		Build:       run.build,
+		Platform:    p,
+		KanikoImage: run.Config.Images.Kaniko,
+		WorkerImage: run.Config.Images.Worker,
+		UpstreamCA:  run.Config.Registries.CABundle != "",
+	})
+	if err != nil {
+		return err
+	}
+	if err := run.children().ensure(ctx, run.build, job); err != nil {
+		return fmt.Errorf("creating Job %s: %w", job.Name, err)
+	}
+	return pipeline.Waitingf(v1alpha1.ReasonBuilding, "%s: Job %s was created", p.Platform, job.Name)
+}
+
+func (run *buildRun) ensureInput(ctx context.Context) error {
+	dockerfiles, err := run.pinnedDockerfiles()
+	if err != nil {
+		return err
+	}
+	files, err := run.files(ctx)
+	if err != nil {
+		return err
+	}
+	input, err := kaniko.Input(kaniko.InputOptions{
+		Build:        run.build,
+		Dockerfiles:  dockerfiles,
+		Files:        files,
+		CABundle:     run.Config.Registries.CABundle,
+		PrivateHosts: run.Config.Registries.Private(),
+	})
+	if err != nil {
+		return err
+	}
+	if err := run.children().ensure(ctx, run.build, input); err != nil {
+		return fmt.Errorf("creating ConfigMap %s: %w", input.Name, err)
+	}
+	return nil
+}
+
+// pinnedDockerfiles has, for each platform, the Dockerfile with every external image replaced by its digest.
+func (run *buildRun) pinnedDockerfiles() (map[pipeline.Platform][]byte, error) {
+	spec := &run.build.Spec
+	pulls := map[string]string{}
+	for _, u := range spec.Upstreams {
+		pulls[u.Ref] = u.Pull
+	}
+	out := map[pipeline.Platform][]byte{}
+	for _, p := range spec.Platforms {
+		platform, err := pipeline.ParsePlatform(p.Platform)
+		if err != nil {
+			return nil, err
+		}
+		file, err := parseDockerfile([]byte(spec.Dockerfile), spec.Target, spec.BuildArgs, platform)
+		if err != nil {
+			return nil, err
+		}
+		if out[platform], err = file.Rewrite(pulls); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// files of an inline or ConfigMap source, which must still be what the build was resolved from.
+func (run *buildRun) files(ctx context.Context) (map[string][]byte, error) {
+	spec := &run.build.Spec
+	if spec.Source.Git != nil {
+		return nil, nil
+	}
+	files, changed, err := fileReader{live: run.Live}.read(ctx, run.build.Namespace, &spec.Source, spec.SourceTime.Time)
+	if err != nil {
+		return nil, err
+	}
+	revision, err := source.ResolveFiles(files, spec.DockerfilePath, changed)
+	if err != nil {
+		return nil, err
+	}
+	if revision.ID != spec.Inputs.Revision {
+		return nil, pipeline.Terminalf(pipeline.ReasonSourceChanged, "spec.source: the files have changed since the build was decided (%s is now %s): request a new build by the annotation "+v1alpha1.BuildRequestedAtAnnotation, spec.Inputs.Revision, revision.ID)
+	}
+	return files, nil
+}
+
+// cancel ends the Jobs that still run. Ended ones stay, for their logs.
+func (run *buildRun) cancel(ctx context.Context) error {
+	for _, p := range run.build.Spec.Platforms {
+		platform, err := pipeline.ParsePlatform(p.Platform)
+		if err != nil {
+			continue // Such a platform never had a Job.
+		}
+		job, err := run.findJob(ctx, platform)
+		if err != nil {
+			return err
+		}
+		if job == nil || kaniko.Ended(job) {
+			continue
+		}
+		err = run.Delete(ctx, job, client.PropagationPolicy(metav1.DeletePropagationBackground), client.Preconditions{UID: &job.UID})
+		if client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("cancelling Job %s: %w", job.Name, err)
+		}
+	}
+	return nil
+}
+
+func (run *buildRun) children() children {
+	return children{client: run.Client, live: run.Live}
+}
+
+// worst makes one failure of those of several platforms: terminal before transient before waiting, with
+// the messages of its sort.
+func worst(failures []error) error {
+	var terminal, transient, waiting []error
+	for _, err := range failures {
+		switch {
+		case pipeline.IsTerminal(err):
+			terminal = append(terminal, err)
+		case pipeline.IsWaiting(err):
+			waiting = append(waiting, err)
+		default:
+			transient = append(transient, err)
+		}
+	}
+	switch {
+	case len(terminal) > 0:
+		return &pipeline.Terminal{Reason: reasonOf(terminal[0]), Err: joined(terminal)}
+	case len(transient) > 0:
+		return &pipeline.Transient{Reason: reasonOf(transient[0]), Err: joined(transient)}
+	case len(waiting) > 0:
+		return &pipeline.Waiting{Reason: reasonOf(waiting[0]), Message: joined(waiting).Error()}
+	}
+	return nil
+}
+
+func joined(errs []error) error {
+	if len(errs) == 1 {
+		return errs[0]
+	}
+	texts := make([]string, len(errs))
+	for i, err := range errs {
+		texts[i] = err.Error()
+	}
+	return errors.New(strings.Join(texts, "; "))
+}
+
+func platformNames(platforms []v1alpha1.PlatformBuild) string {
+	names := make([]string, len(platforms))
+	for i, p := range platforms {
+		names[i] = p.Platform
+	}
+	return strings.Join(names, " and ")
+}

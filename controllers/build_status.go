@@ -1,0 +1,79 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/ibshafique/base-images/api/v1alpha1"
+	"github.com/ibshafique/base-images/internal/pipeline"
+)
+
+// report writes the status once, if it has changed, then events, and says when to come back. A write that fails
+// is returned alone, so that it is repeated even after a terminal failure.
+func (r *BuildReconciler) report(ctx context.Context, run *buildRun, done []string, failure error) (ctrl.Result, error) {
+	before := &v1alpha1.BaseImageBuild{}
+	run.build.DeepCopyInto(before)
+	before.Status = run.observed
+	run.build.Status = run.status(done, failure)
+	if !equality.Semantic.DeepEqual(before.Status, run.build.Status) {
+		if err := r.Status().Update(ctx, run.build); err != nil {
+			return ctrl.Result{}, fmt.Errorf("writing the status: %w", err)
+		}
+		r.phaseEvents(before, run.build)
+	}
+	if failure == nil || pipeline.IsTerminal(failure) {
+		return ctrl.Result{}, nil
+	}
+	return run.next(failure)
+}
+
+// status follows from the phases that are done and why the next one is not.
+func (run *buildRun) status(done []string, failure error) v1alpha1.BaseImageBuildStatus {
+	status := *run.build.Status.DeepCopy()
+	status.ObservedGeneration = run.build.Generation
+	phases := run.phases()
+	for i, p := range phases {
+		c := metav1.Condition{Type: p.condition, ObservedGeneration: run.build.Generation,
+			Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonPending, Message: "Waits for the phases before it"}
+		switch {
+		case i < len(done):
+			c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.ReasonSucceeded, sentence(done[i])
+		case i == len(done):
+			status.Phase = p.name
+			c.Status, c.Reason, c.Message = metav1.ConditionFalse, reasonOf(failure), sentence(failure.Error())
+		}
+		meta.SetStatusCondition(&status.Conditions, c)
+	}
+	run.conclude(&status, len(done) == len(phases), failure)
+	return status
+}
+
+// conclude sets Succeeded, and the conditions of kstatus.
+func (run *buildRun) conclude(status *v1alpha1.BaseImageBuildStatus, succeeded bool, failure error) {
+	v := verdict{status: metav1.ConditionUnknown, reason: v1alpha1.ReasonBuilding}
+	switch {
+	case succeeded:
+		status.Phase = v1alpha1.PhaseSucceeded
+		v = verdict{status: metav1.ConditionTrue, reason: v1alpha1.ReasonSucceeded,
+			message: "Promoted " + run.build.Spec.Output.Repository + "@" + status.Digest}
+	case pipeline.IsTerminal(failure):
+		status.Phase = v1alpha1.PhaseFailed
+		v = verdict{status: metav1.ConditionFalse, reason: reasonOf(failure), message: sentence(failure.Error())}
+		v.stalled = v.reason
+	default:
+		v.reason, v.message = reasonOf(failure), sentence(failure.Error())
+		v.reconciling = v.reason
+	}
+	v.set(&status.Conditions, v1alpha1.ConditionSucceeded, run.build.Generation)
+	if status.Phase == v1alpha1.PhaseSucceeded || status.Phase == v1alpha1.PhaseFailed {
+		now := metav1.NewTime(run.Clock.Now())
+		status.CompletedAt = &now
+		status.Duration = now.Sub(run.build.CreationTimestamp.Time).Round(time.Second).String()
+	}
+}

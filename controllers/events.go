@@ -1,0 +1,79 @@
+package controllers
+
+import (
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/ibshafique/base-images/api/v1alpha1"
+)
+
+// maxNote is the limit of an event's note (events.k8s.io/v1).
+const maxNote = 1000
+
+// Actions of events: what the operator was doing.
+const (
+	actionBuild   = "Build"
+	actionResolve = "Resolve"
+)
+
+func (r *BaseImageReconciler) buildCreated(image *v1alpha1.BaseImage, build *v1alpha1.BaseImageBuild) {
+	r.Events.Eventf(image, build, corev1.EventTypeNormal, v1alpha1.ReasonBuildCreated, actionBuild,
+		"Started build %s: %s", build.Name, truncate(describeReasons(build.Spec.Reasons), maxNote-100))
+}
+
+// statusChanged tells of a change of Ready.
+func (r *BaseImageReconciler) statusChanged(before, after *v1alpha1.BaseImage) {
+	was := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.ConditionReady)
+	is := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionReady)
+	promoted := digestOfImage(before) != digestOfImage(after)
+	if is == nil || (!promoted && was != nil && was.Reason == is.Reason && was.Message == is.Message) {
+		return
+	}
+	switch {
+	case promoted && is.Status == metav1.ConditionTrue:
+		r.Events.Eventf(after, nil, corev1.EventTypeNormal, v1alpha1.ReasonPromoted, actionBuild, "%s", truncate(is.Message, maxNote))
+	case is.Status == metav1.ConditionFalse && is.Reason != v1alpha1.ReasonBuilding && is.Reason != v1alpha1.ReasonSuspended:
+		r.Events.Eventf(after, nil, corev1.EventTypeWarning, is.Reason, actionResolve, "%s", truncate(is.Message, maxNote))
+	}
+}
+
+func digestOfImage(image *v1alpha1.BaseImage) string {
+	if image.Status.Image == nil {
+		return ""
+	}
+	return image.Status.Image.Digest
+}
+
+// describeReasons says what changed, in words.
+func describeReasons(reasons []v1alpha1.BuildReason) string {
+	var text strings.Builder
+	for i, reason := range reasons {
+		if i > 0 {
+			text.WriteString("; ")
+		}
+		text.WriteString(string(reason.Type) + ": ")
+		if reason.Old != "" {
+			text.WriteString(reason.Old + " is now ")
+		}
+		text.WriteString(reason.New)
+	}
+	return text.String()
+}
+
+// phaseEvents tells of conditions of a build that have become true, and of its failure.
+func (r *BuildReconciler) phaseEvents(before, after *v1alpha1.BaseImageBuild) {
+	for _, c := range after.Status.Conditions {
+		was := meta.FindStatusCondition(before.Status.Conditions, c.Type)
+		switch {
+		case was != nil && was.Status == c.Status && was.Reason == c.Reason:
+		case c.Type == v1alpha1.ConditionReconciling || c.Type == v1alpha1.ConditionStalled:
+		case c.Status == metav1.ConditionTrue:
+			r.Events.Eventf(after, nil, corev1.EventTypeNormal, c.Type, actionBuild, "%s", truncate(c.Message, maxNote))
+		case c.Type == v1alpha1.ConditionSucceeded && c.Status == metav1.ConditionFalse:
+			r.Events.Eventf(after, nil, corev1.EventTypeWarning, c.Reason, actionBuild, "%s", truncate(c.Message, maxNote))
+		}
+	}
+}

@@ -1,0 +1,75 @@
+package controllers
+
+import (
+	"hash/fnv"
+	"time"
+
+	"github.com/robfig/cron/v3"
+
+	"github.com/ibshafique/base-images/api/v1alpha1"
+	"github.com/ibshafique/base-images/internal/pipeline"
+)
+
+// timetable is a schedule moved by the jitter of one object.
+type timetable struct {
+	cron     cron.Schedule
+	location *time.Location
+	// offset is this object's share of spec.jitter. It is the same every time, so that
+	// a thousand objects with one schedule spread out and each stays predictable.
+	offset   time.Duration
+	deadline time.Duration
+}
+
+// newTimetable reads spec.schedule, spec.timeZone, spec.jitter and spec.startingDeadline. What can't be
+// read is a Terminal with reason ScheduleInvalid.
+func newTimetable(image *v1alpha1.BaseImage) (*timetable, error) {
+	location, err := time.LoadLocation(image.Spec.TimeZone)
+	if err != nil {
+		return nil, pipeline.Terminalf(v1alpha1.ReasonScheduleInvalid, "spec.timeZone: %q is not a name of the IANA time zone database, such as Europe/Berlin: %w", image.Spec.TimeZone, err)
+	}
+	schedule, err := cron.ParseStandard(image.Spec.Schedule)
+	if err != nil {
+		return nil, pipeline.Terminalf(v1alpha1.ReasonScheduleInvalid, "spec.schedule: %q must have five fields, such as \"0 0 * * 0\": %w", image.Spec.Schedule, err)
+	}
+	t := &timetable{cron: schedule, location: location}
+	if image.Spec.StartingDeadline != nil {
+		t.deadline = image.Spec.StartingDeadline.Duration
+	}
+	if image.Spec.Jitter != nil {
+		t.offset = share(string(image.UID), image.Spec.Jitter.Duration)
+	}
+	return t, nil
+}
+
+// share spreads ids evenly over [0, most), in whole seconds.
+func share(id string, most time.Duration) time.Duration {
+	seconds := uint64(most / time.Second)
+	if seconds == 0 {
+		return 0
+	}
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(id)) // a hash.Hash never fails
+	return time.Duration(h.Sum64()%seconds) * time.Second
+}
+
+// next is the first run after t. ok is false for a schedule that never comes, such as 30 February.
+func (s *timetable) next(t time.Time) (run time.Time, ok bool) {
+	tick := s.cron.Next(t.Add(-s.offset).In(s.location))
+	if tick.IsZero() {
+		return time.Time{}, false
+	}
+	return tick.Add(s.offset), true
+}
+
+// due is the latest run in (since, now] that may still start. However many were missed, there
+// is one.
+func (s *timetable) due(since, now time.Time) (run time.Time, ok bool) {
+	// Runs before this could not start any more: looking only at the rest bounds the search.
+	if earliest := now.Add(-s.deadline - time.Second); since.Before(earliest) {
+		since = earliest
+	}
+	for t, found := s.next(since); found && !t.After(now); t, found = s.next(t) {
+		run, ok = t, true
+	}
+	return run, ok
+}

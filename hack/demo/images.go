@@ -1,0 +1,213 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+var baseImages = []string{"scratch-plus", "distroless-static", "wolfi-micro"}
+
+const (
+	pollInterval = time.Second
+	readyTimeout = 20 * time.Minute
+)
+
+// images publishes this checkout's images/base to the sandbox's git server, applies its BaseImages with the
+// repositories of the sandbox, and follows them until they are Ready.
+func (d *demo) images(ctx context.Context) error {
+	d.say("publishing images/base to the git server")
+	url, err := d.publish(ctx)
+	if err != nil {
+		return err
+	}
+	d.say("applying %d BaseImages in namespace %s", len(baseImages), namespace)
+	if err := d.applyImages(ctx, url); err != nil {
+		return err
+	}
+	if err := d.follow(ctx); err != nil {
+		return errors.Join(err, d.show(ctx, "--namespace="+namespace, "get", "baseimages,baseimagebuilds"))
+	}
+	d.say("all are Ready\n")
+	if err := d.show(ctx, "--namespace="+namespace, "get", "baseimages", "-o", "wide"); err != nil {
+		return err
+	}
+	fmt.Println()
+	if err := d.show(ctx, "--namespace="+namespace, "get", "baseimagebuilds"); err != nil {
+		return err
+	}
+	fmt.Printf("\nThe sandbox stays up. To look around: export KUBECONFIG=$PWD/%s/kubeconfig; to remove it: make sandbox-down\n", sandboxDir)
+	return nil
+}
+
+// publish commits images/ of the working tree to a new repository, dated like the last commit of this one, so that
+// publishing the same files again gives the same commit.
+func (d *demo) publish(ctx context.Context) (string, error) {
+	url, err := d.output(ctx, "bin/sandbox", "git-repo", "base-images")
+	if err != nil {
+		return "", err
+	}
+	header, err := basicAuth()
+	if err != nil {
+		return "", err
+	}
+	dir, err := os.MkdirTemp("", "basewright-demo-")
+	if err != nil {
+		return "", fmt.Errorf("making a directory for the repository: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	if err := os.CopyFS(filepath.Join(dir, "images"), os.DirFS("images")); err != nil {
+		return "", fmt.Errorf("copying images/: %w", err)
+	}
+	ca, err := filepath.Abs(filepath.Join(sandboxDir, "ca.crt"))
+	if err != nil {
+		return "", fmt.Errorf("finding the sandbox's CA: %w", err)
+	}
+	for _, args := range [][]string{
+		{"init", "--quiet", "--initial-branch=main"},
+		{"add", "--all"},
+		{"-c", "user.name=Basewright", "-c", "user.email=demo@basewright.test", "commit", "--quiet", "--message=Base images"},
+		{"-c", "http.sslCAInfo=" + ca, "-c", "http.extraHeader=" + header, "push", "--quiet", "--force", url, "main"},
+	} {
+		if err := gitIn(ctx, dir, args...); err != nil {
+			return "", err
+		}
+	}
+	return url, nil
+}
+
+func gitIn(ctx context.Context, dir string, args ...string) error {
+	const date = "2026-01-01T00:00:00Z"
+	cmd := exec.CommandContext(ctx, "git", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GIT_AUTHOR_DATE="+date, "GIT_COMMITTER_DATE="+date,
+		"GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null", "GIT_TERMINAL_PROMPT=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		// The arguments hold credentials: only what git says is shown.
+		return fmt.Errorf("git: %w\n%s", err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+func (d *demo) applyImages(ctx context.Context, url string) error {
+	config, err := dockerConfig()
+	if err != nil {
+		return err
+	}
+	if err := d.apply(ctx,
+		object{"apiVersion": "v1", "kind": "Namespace", "metadata": object{"name": namespace}},
+		object{"apiVersion": "v1", "kind": "Secret", "metadata": object{"name": "registry-push", "namespace": namespace},
+			"type": "kubernetes.io/dockerconfigjson",
+			"data": object{".dockerconfigjson": base64.StdEncoding.EncodeToString(config)}},
+	); err != nil {
+		return err
+	}
+	var patches []object
+	for _, name := range baseImages {
+		patch, err := json.Marshal([]object{
+			{"op": "replace", "path": "/spec/source/git/url", "value": url},
+			{"op": "replace", "path": "/spec/output/repository", "value": registryHost + "/base/" + name},
+		})
+		if err != nil {
+			return fmt.Errorf("encoding a patch: %w", err)
+		}
+		patches = append(patches, object{"target": object{"kind": "BaseImage", "name": name}, "patch": string(patch)})
+	}
+	err = writeFiles(imagesDir, map[string]any{"kustomization.yaml": object{
+		"apiVersion": "kustomize.config.k8s.io/v1beta1",
+		"kind":       "Kustomization",
+		"namespace":  namespace,
+		"resources":  []string{"../../images/base"},
+		"patches":    patches,
+	}})
+	if err != nil {
+		return err
+	}
+	_, err = d.output(ctx, d.kubectl, "apply", "--server-side", "-k", imagesDir)
+	return err
+}
+
+// follow prints what changes until every image is Ready, or one of them is Stalled.
+func (d *demo) follow(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("the BaseImages were not Ready within %s", readyTimeout))
+	defer cancel()
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	seen := map[string]string{}
+	for {
+		images, err := d.list(ctx)
+		if err != nil {
+			return errors.Join(context.Cause(ctx), err)
+		}
+		ready := 0
+		for _, i := range images {
+			if text := i.describe(); seen[i.Metadata.Name] != text {
+				seen[i.Metadata.Name] = text
+				d.say("%-18s %s", i.Metadata.Name, text)
+			}
+			if i.stalled() {
+				return fmt.Errorf("BaseImage %s: %s", i.Metadata.Name, i.describe())
+			}
+			if i.is("Ready") {
+				ready++
+			}
+		}
+		if ready == len(baseImages) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+}
+
+type baseImage struct {
+	Metadata struct {
+		Name       string
+		Generation int64
+	}
+	Status struct {
+		ObservedGeneration int64
+		Conditions         []condition
+	}
+}
+
+type condition struct{ Type, Status, Reason, Message string }
+
+func (d *demo) list(ctx context.Context) ([]baseImage, error) {
+	out, err := d.output(ctx, d.kubectl, append([]string{"--namespace=" + namespace, "get", "baseimages", "-o", "json"}, baseImages...)...)
+	if err != nil {
+		return nil, err
+	}
+	var list struct{ Items []baseImage }
+	if err := json.Unmarshal([]byte(out), &list); err != nil {
+		return nil, fmt.Errorf("reading the BaseImages: %w", err)
+	}
+	return list.Items, nil
+}
+
+func (b baseImage) is(kind string) bool {
+	return b.Status.ObservedGeneration == b.Metadata.Generation &&
+		slices.ContainsFunc(b.Status.Conditions, func(c condition) bool { return c.Type == kind && c.Status == "True" })
+}
+
+func (b baseImage) stalled() bool { return b.is("Stalled") }
+
+func (b baseImage) describe() string {
+	for _, c := range b.Status.Conditions {
+		if c.Type == "Ready" {
+			return c.Reason + ": " + c.Message
+		}
+	}
+	return "waiting for the operator"
+}

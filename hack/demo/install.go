@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+type object = map[string]any
+
+// install puts the operator of this checkout into the sandbox: images into its registry, then config/default with an
+// overlay that names them, the mirrors and the CA.
+func (d *demo) install(ctx context.Context) error {
+	d.say("loading the operator's images into the registry")
+	operator, err := d.load(ctx, "operator")
+	if err != nil {
+		return err
+	}
+	worker, err := d.load(ctx, "worker")
+	if err != nil {
+		return err
+	}
+	if err := writeOverlay(operator, worker); err != nil {
+		return err
+	}
+	d.say("installing config/default")
+	if _, err := d.output(ctx, d.kubectl, "apply", "--server-side", "--force-conflicts", "-k", installDir); err != nil {
+		return err
+	}
+	d.say("waiting for the operator")
+	if _, err := d.output(ctx, d.kubectl, "--namespace=basewright-system", "rollout", "status", "deployment/basewright-operator", "--timeout=5m"); err != nil {
+		return err
+	}
+	if _, err := d.output(ctx, d.kubectl, "wait", "--for=condition=Established", "--timeout=1m",
+		"crd/baseimages.basewright.dev", "crd/baseimagebuilds.basewright.dev"); err != nil {
+		return err
+	}
+	d.say("the operator is up")
+	return nil
+}
+
+// load pushes an image of one of our binaries and returns it by digest.
+func (d *demo) load(ctx context.Context, program string) (string, error) {
+	return d.output(ctx, "bin/sandbox", "image",
+		"--repository", registryHost+"/basewright/"+program, "--tag", "dev", "--entrypoint", "/"+program,
+		"bin/linux-amd64/"+program+"=/"+program)
+}
+
+func writeOverlay(operator, worker string) error {
+	ca, err := os.ReadFile(filepath.Join(sandboxDir, "ca.crt"))
+	if err != nil {
+		return fmt.Errorf("reading the sandbox's CA: %w", err)
+	}
+	name, digest, _ := strings.Cut(operator, "@")
+	err = writeFiles(installDir, map[string]any{
+		"kustomization.yaml": object{
+			"apiVersion": "kustomize.config.k8s.io/v1beta1",
+			"kind":       "Kustomization",
+			"resources":  []string{"../../config/default"},
+			"images":     []object{{"name": "ghcr.io/ibshafique/basewright-operator", "newName": name, "digest": digest}},
+			"configMapGenerator": []object{{"name": "basewright-operator", "namespace": "basewright-system",
+				"behavior": "replace", "files": []string{"config.yaml"}}},
+		},
+		"config.yaml": object{
+			"apiVersion": "config.basewright.dev/v1alpha1",
+			"kind":       "OperatorConfiguration",
+			"images":     object{"kaniko": kanikoImage(), "worker": worker},
+			"registries": object{
+				"caBundle":     string(ca),
+				"mirrors":      mirrors("docker.io", "gcr.io", "cgr.dev"),
+				"privateHosts": []string{registryHost, "git.basewright.test"},
+			},
+		},
+	})
+	return err
+}
+
+// kanikoImage is the default, or the one that the environment asks for.
+func kanikoImage() string {
+	if image := os.Getenv("KANIKO_IMAGE"); image != "" {
+		return image
+	}
+	return registryHost + "/sandbox/kaniko:v1.27.5"
+}
+
+func mirrors(prefixes ...string) []object {
+	var all []object
+	for _, p := range prefixes {
+		all = append(all, object{"prefix": p, "endpoint": registryHost + "/mirror/" + p})
+	}
+	return all
+}
+
+// writeFiles writes JSON, which is YAML too, so that no value needs quoting.
+func writeFiles(dir string, files map[string]any) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("making %s: %w", dir, err)
+	}
+	for name, content := range files {
+		raw, err := json.MarshalIndent(content, "", "  ")
+		if err != nil {
+			return fmt.Errorf("encoding %s: %w", name, err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), append(raw, '\n'), 0o644); err != nil {
+			return fmt.Errorf("writing %s: %w", name, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,170 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// serveCommand is the internal subcommand that answers for the registry and
+// the git server.
+const serveCommand = "serve"
+
+// front is what clients of the sandbox talk to: TLS and passwords in front of
+// a registry that has neither, and git's own CGI program.
+type front struct {
+	password string
+	registry http.Handler
+	git      http.Handler
+}
+
+// runServe serves both hosts with TLS, and git also without.
+func runServe(ctx context.Context, args []string) error {
+	if len(args) != 1 {
+		return errUsage
+	}
+	s := site{state: args[0]}
+	password, err := os.ReadFile(s.in("password"))
+	if err != nil {
+		return fmt.Errorf("reading the password: %w", err)
+	}
+	git, err := newGitServer(s.in("git"))
+	if err != nil {
+		return err
+	}
+	f := front{password: string(password), registry: newRegistryProxy(olareg), git: git}
+	secure := newServer(f)
+	plain := newServer(http.HandlerFunc(f.servePlain))
+	failed := make(chan error, 2)
+	go func() {
+		failed <- secure.serveTLS(net.JoinHostPort(nodeAddress.String(), "443"), s.in("pki", "front"))
+	}()
+	go func() { failed <- plain.serve(net.JoinHostPort(nodeAddress.String(), "80")) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+		return errors.Join(secure.Close(), plain.Close())
+	}
+}
+
+type server struct{ http.Server }
+
+func newServer(handler http.Handler) *server {
+	return &server{http.Server{Handler: handler, ReadHeaderTimeout: 30 * time.Second}}
+}
+
+func (s *server) serveTLS(address, pair string) error {
+	s.Addr = address
+	return fmt.Errorf("serving %s: %w", address, s.ListenAndServeTLS(pair+".crt", pair+".key"))
+}
+
+func (s *server) serve(address string) error {
+	s.Addr = address
+	return fmt.Errorf("serving %s: %w", address, s.ListenAndServe())
+}
+
+// newRegistryProxy passes requests on as they are, and bodies as they come.
+func newRegistryProxy(address string) http.Handler {
+	target := &url.URL{Scheme: "http", Host: address}
+	return &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			// The registry makes its Location headers from these.
+			r.Out.Host = r.In.Host
+			r.SetXForwarded()
+			// A password that was checked here is none of its business.
+			r.Out.Header.Del("Authorization")
+		},
+		FlushInterval: -1,
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			slog.Warn("the registry did not answer", "method", r.Method, "path", r.URL.Path, "error", err)
+			w.WriteHeader(http.StatusBadGateway)
+		},
+	}
+}
+
+// ServeHTTP is the TLS side.
+func (f front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch hostOf(r) {
+	case registryHost:
+		f.guard(f.registry, writesToRegistry(r)).ServeHTTP(w, r)
+	case gitHost:
+		f.guard(f.git, pushesToGit(r)).ServeHTTP(w, r)
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+// servePlain is the side without TLS. It has no registry: a client that falls
+// back to plain HTTP shall fail.
+func (f front) servePlain(w http.ResponseWriter, r *http.Request) {
+	if hostOf(r) != gitHost {
+		http.NotFound(w, r)
+		return
+	}
+	f.guard(f.git, pushesToGit(r)).ServeHTTP(w, r)
+}
+
+func hostOf(r *http.Request) string {
+	host, _, found := strings.Cut(r.Host, ":")
+	if !found {
+		return r.Host
+	}
+	return host
+}
+
+func writesToRegistry(r *http.Request) bool {
+	return r.Method != http.MethodGet && r.Method != http.MethodHead
+}
+
+// pushesToGit tells a push from a fetch: both use POST.
+func pushesToGit(r *http.Request) bool {
+	return strings.HasSuffix(r.URL.Path, "/git-receive-pack") || r.URL.Query().Get("service") == "git-receive-pack"
+}
+
+// guard asks for the password if it is needed. A wrong one is refused even
+// where none is needed, so that nobody believes in it.
+func (f front) guard(next http.Handler, needed bool) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, password, given := r.BasicAuth()
+		if given && f.knows(user, password) || !given && !needed {
+			next.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("WWW-Authenticate", `Basic realm="basewright sandbox"`)
+		http.Error(w, `{"errors":[{"code":"UNAUTHORIZED","message":"the sandbox's user and password are needed"}]}`, http.StatusUnauthorized)
+	})
+}
+
+func (f front) knows(user, password string) bool {
+	want := sha256.Sum256([]byte(pushUser + ":" + f.password))
+	got := sha256.Sum256([]byte(user + ":" + password))
+	return subtle.ConstantTimeCompare(want[:], got[:]) == 1
+}
+
+// password returns the sandbox's password for pushes, made on first use.
+func password(s site) (string, error) {
+	content, err := os.ReadFile(s.in("password"))
+	if err == nil {
+		return string(content), nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("reading the password: %w", err)
+	}
+	made := randomSerial().Text(36)
+	return made, writeFile(filepath.Join(s.state, "password"), []byte(made), 0o600)
+}

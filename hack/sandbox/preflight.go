@@ -1,0 +1,103 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"go/version"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	oldestGo = "go1.26"
+	gibibyte = 1 << 30
+	// A cold start compiles Kubernetes; a warm one unpacks a few images.
+	coldDisk = 12 * gibibyte
+	warmDisk = 3 * gibibyte
+)
+
+// checkMachine finds out whether programs for the sandbox can be built here.
+func checkMachine() error {
+	if runtime.GOARCH != "amd64" {
+		return fmt.Errorf("the sandbox runs on amd64 machines only, and this one is %s", runtime.GOARCH)
+	}
+	if version.Compare(runtime.Version(), oldestGo) < 0 {
+		return fmt.Errorf("the sandbox needs Go %s or newer, and this is %s", oldestGo[2:], runtime.Version())
+	}
+	return nil
+}
+
+// preflight finds out whether the sandbox can run here.
+func preflight(s site) error {
+	if err := checkMachine(); err != nil {
+		return err
+	}
+	if os.Geteuid() != 0 {
+		return errors.New("the sandbox needs root, for namespaces, mounts and its network: run it with sudo or as root")
+	}
+	for _, tool := range []string{"go", "git", "apt-get", "dpkg-deb"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return fmt.Errorf("the sandbox needs the program %s, which is not on this machine", tool)
+		}
+	}
+	return checkDisk(s)
+}
+
+func checkDisk(s site) error {
+	need := uint64(warmDisk)
+	if isCold(s) {
+		need = coldDisk
+	}
+	for _, dir := range []string{s.cache, s.state} {
+		free, err := freeSpace(dir)
+		if err != nil {
+			return err
+		}
+		if free < need {
+			return fmt.Errorf("the sandbox needs %d GiB of free disk at %s, and there are %d", need/gibibyte, dir, free/gibibyte)
+		}
+	}
+	return nil
+}
+
+// isCold tells whether something big has to be built.
+func isCold(s site) bool {
+	for _, g := range groups {
+		key, err := g.key(s.source("tools", g.name), runtime.Version())
+		if err != nil || !exists(filepath.Join(s.cache, g.name+"-"+key)) {
+			return true
+		}
+	}
+	return false
+}
+
+// freeSpace looks at the closest directory that exists.
+func freeSpace(dir string) (uint64, error) {
+	for !exists(dir) {
+		dir = filepath.Dir(dir)
+	}
+	var stat unix.Statfs_t
+	if err := unix.Statfs(dir, &stat); err != nil {
+		return 0, fmt.Errorf("asking for the free space at %s: %w", dir, err)
+	}
+	return stat.Bavail * uint64(stat.Bsize), nil
+}
+
+// findIP returns the host's ip, or the one of the unpacked packages.
+func findIP(d debian) (string, error) {
+	if path, err := exec.LookPath("ip"); err == nil {
+		return path, nil
+	}
+	for _, dir := range []string{"sbin", "usr/sbin", "bin", "usr/bin"} {
+		if path := filepath.Join(d.root(), dir, "ip"); exists(path) {
+			return path, nil
+		}
+	}
+	return "", errors.New("there is no program ip, neither on the machine nor in the package iproute2")
+}

@@ -1,0 +1,141 @@
+// Package dockerfile reads a Dockerfile the way a build does: it lists the external
+// images that the stages of a target need, and pins them to digests without touching
+// another byte.
+//
+// It follows BuildKit where BuildKit and Kaniko agree, and refuses what they read
+// differently: what was judged must be what is built.
+package dockerfile
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
+
+	"github.com/ibshafique/base-images/internal/pipeline"
+)
+
+const (
+	// MaxSize is the largest Dockerfile that is read, in bytes.
+	MaxSize = 128 << 10
+	// MaxStages is the largest number of FROM instructions in one Dockerfile.
+	MaxStages = 64
+)
+
+// Options are the inputs of a build that decide which images it needs.
+type Options struct {
+	// BuildArgs override the defaults of ARG instructions before the first FROM.
+	// Names that no such ARG declares have no effect on FROM, as in BuildKit.
+	BuildArgs map[string]string
+	// Target is the name of the stage to build, in any case. Empty: the last stage.
+	Target string
+	// Platform is what the build is for; required. It is also the build platform,
+	// since Kaniko runs on a node of the platform that it builds for.
+	Platform pipeline.Platform
+}
+
+// Image is an external image that a build needs.
+type Image struct {
+	// Ref is the reference after ARG expansion, for example "alpine:3.23".
+	Ref string
+	// Line is where it is first used, from 1.
+	Line int
+	// Stage is the stage that uses it first: its name, or its index from 0.
+	Stage string
+	// Final says that the final stage is based on it, directly or through other stages.
+	Final bool
+}
+
+// File is a parsed Dockerfile, resolved for one target and platform.
+type File struct {
+	content []byte
+	opts    Options
+	escape  byte
+	stages  []*stage
+	target  int
+}
+
+// Parse reads a Dockerfile. Every error is a *pipeline.Terminal with reason
+// DockerfileInvalid that names the line, the value and the fix.
+func Parse(content []byte, opts Options) (file *File, err error) {
+	// The parser is fed by whoever may create a BaseImage, and it lives in the
+	// operator: a panic in it must stay that user's problem.
+	defer func() {
+		if p := recover(); p != nil {
+			file, err = nil, pipeline.Terminalf(pipeline.ReasonDockerfileInvalid, "the Dockerfile cannot be parsed: %v: simplify it until it builds with docker build", p)
+		}
+	}()
+	if len(content) > MaxSize {
+		return nil, pipeline.Terminalf(pipeline.ReasonDockerfileInvalid, "the Dockerfile has %d bytes, at most %d are read: move files and scripts into the context", len(content), MaxSize)
+	}
+	result, err := parser.Parse(bytes.NewReader(content))
+	if err != nil {
+		return nil, syntaxError(err)
+	}
+	f := &File{content: bytes.Clone(content), opts: opts, escape: byte(result.EscapeToken)}
+	if err := f.read(result.AST.Children); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// read turns instructions into stages, then resolves those that the target needs.
+func (f *File) read(nodes []*parser.Node) error {
+	args, err := f.readStages(nodes)
+	if err != nil {
+		return err
+	}
+	if err := f.findTarget(); err != nil {
+		return err
+	}
+	env, err := f.globals(args)
+	if err != nil {
+		return err
+	}
+	return f.resolve(env)
+}
+
+// Images lists the external images of the stages that the target needs, each
+// reference once, in order of appearance.
+func (f *File) Images() []Image {
+	var images []Image
+	for r := range f.external() {
+		at := slices.IndexFunc(images, func(i Image) bool { return i.Ref == r.ref })
+		if at < 0 {
+			images = append(images, Image{Ref: r.ref, Line: r.node.StartLine, Stage: r.stage.label(), Final: r.final()})
+			continue
+		}
+		images[at].Final = images[at].Final || r.final()
+	}
+	return images
+}
+
+// Base returns the external image that the final stage is based on, directly or
+// through other stages, and false if that is scratch.
+func (f *File) Base() (string, bool) {
+	for r := range f.external() {
+		if r.final() {
+			return r.ref, true
+		}
+	}
+	return "", false
+}
+
+// invalid makes the one kind of error that Parse returns.
+func invalid(line int, format string, args ...any) error {
+	return pipeline.Terminalf(pipeline.ReasonDockerfileInvalid, "Dockerfile line %d: %w", line, fmt.Errorf(format, args...))
+}
+
+// syntaxError adds the line that the parser knows but does not print.
+func syntaxError(err error) error {
+	if located, ok := errors.AsType[*parser.LocationError](err); ok {
+		for _, ranges := range located.Locations {
+			if len(ranges) > 0 {
+				return invalid(max(ranges[0].Start.Line, 1), "%w", err)
+			}
+		}
+	}
+	return pipeline.Terminalf(pipeline.ReasonDockerfileInvalid, "the Dockerfile cannot be parsed: %w", err)
+}

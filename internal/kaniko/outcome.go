@@ -1,0 +1,127 @@
+package kaniko
+
+import (
+	"fmt"
+	"strings"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/ibshafique/base-images/api/v1alpha1"
+	"github.com/ibshafique/base-images/internal/pipeline"
+)
+
+// maxMessage bounds what a container says in a condition.
+const maxMessage = 1024
+
+// Outcome reads how a build Job ended: the digest that push reports (a hint, to be read again from the
+// registry), or a pipeline fault: Waiting while it runs, Terminal when it has failed. pods are
+// those of the Job.
+func Outcome(job *batchv1.Job, pods []corev1.Pod) (string, error) {
+	platform := "linux/" + job.Labels[LabelArchitecture]
+	switch cond := finished(job); {
+	case cond == nil:
+		return "", pipeline.Waitingf(v1alpha1.ReasonBuilding, "%s: %s", platform, progress(pods))
+	case cond.Type == batchv1.JobComplete:
+		return reportedDigest(platform, job, pods)
+	case cond.Reason == batchv1.JobReasonDeadlineExceeded:
+		return "", pipeline.Terminalf(v1alpha1.ReasonTimedOut, "%s: spec.timeout of %ds has passed: raise it, or give the build more CPU (spec.platforms[].resources)", platform, ptrOr(job.Spec.ActiveDeadlineSeconds))
+	default:
+		return "", failure(platform, job, cond, pods)
+	}
+}
+
+func ptrOr(p *int64) int64 {
+	if p == nil {
+		return 0
+	}
+	return *p
+}
+
+// finished returns the condition that ends the Job, or nil. A Job counts as failed as soon as
+// Kubernetes says that it will fail, but only once no pod runs any more.
+func finished(job *batchv1.Job) *batchv1.JobCondition {
+	for i, c := range job.Status.Conditions {
+		if c.Status == corev1.ConditionTrue && (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) {
+			return &job.Status.Conditions[i]
+		}
+	}
+	return nil
+}
+
+// Ended reports whether a Job has completed or failed.
+func Ended(job *batchv1.Job) bool { return finished(job) != nil }
+
+func reportedDigest(platform string, job *batchv1.Job, pods []corev1.Pod) (string, error) {
+	for i := range pods {
+		for _, s := range pods[i].Status.ContainerStatuses {
+			if s.Name != ContainerPush || s.State.Terminated == nil || s.State.Terminated.ExitCode != 0 {
+				continue
+			}
+			report, err := pipeline.ParseReport(s.State.Terminated.Message)
+			if err != nil || report.Digest == "" {
+				return "", pipeline.Terminalf(v1alpha1.ReasonBuildFailed, "%s: container push of Job %s reported no digest", platform, job.Name)
+			}
+			return report.Digest, nil
+		}
+	}
+	return "", pipeline.Terminalf(v1alpha1.ReasonBuildFailed, "%s: the pod of Job %s is gone, and with it the digest it pushed: request a new build", platform, job.Name)
+}
+
+func failure(platform string, job *batchv1.Job, cond *batchv1.JobCondition, pods []corev1.Pod) error {
+	for i := range pods {
+		pod := &pods[i]
+		for _, s := range append(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses...) {
+			if t := s.State.Terminated; t != nil && t.ExitCode != 0 {
+				return containerFailure(platform, s.Name, t)
+			}
+		}
+		if pod.Status.Phase == corev1.PodFailed {
+			return pipeline.Terminalf(v1alpha1.ReasonBuildFailed, "%s: pod %s failed: %s: %s", platform, pod.Name, pod.Status.Reason, tail(pod.Status.Message))
+		}
+	}
+	return pipeline.Terminalf(v1alpha1.ReasonBuildFailed, "%s: Job %s failed: %s: %s", platform, job.Name, cond.Reason, tail(cond.Message))
+}
+
+func containerFailure(platform, container string, t *corev1.ContainerStateTerminated) error {
+	if container != ContainerKaniko {
+		if r, err := pipeline.ParseReport(t.Message); err == nil && r.Reason != "" {
+			return &pipeline.Terminal{Reason: r.Reason, Err: fmt.Errorf("%s: %s: %s", platform, container, tail(r.Message))}
+		}
+	}
+	if t.Reason == "OOMKilled" {
+		return pipeline.Terminalf(v1alpha1.ReasonBuildFailed, "%s: container %s ran out of memory: raise spec.platforms[].resources.limits.memory", platform, container)
+	}
+	return pipeline.Terminalf(v1alpha1.ReasonBuildFailed, "%s: container %s exited with %d: %s", platform, container, t.ExitCode, tail(t.Message))
+}
+
+// tail keeps the end of a log, where the error is.
+func tail(s string) string {
+	s = strings.TrimSpace(s)
+	if len(s) > maxMessage {
+		s = "…" + strings.ToValidUTF8(s[len(s)-maxMessage:], "")
+	}
+	return s
+}
+
+// progress says in a few words what the newest pod is doing.
+func progress(pods []corev1.Pod) string {
+	if len(pods) == 0 {
+		return "waiting for a pod"
+	}
+	pod := &pods[len(pods)-1]
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
+			return fmt.Sprintf("pod %s can't be scheduled: %s", pod.Name, tail(c.Message))
+		}
+	}
+	for _, s := range append(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses...) {
+		switch {
+		case s.State.Running != nil:
+			return "running " + s.Name
+		case s.State.Waiting != nil && s.State.Waiting.Message != "":
+			return fmt.Sprintf("container %s is waiting: %s: %s", s.Name, s.State.Waiting.Reason, tail(s.State.Waiting.Message))
+		}
+	}
+	return "starting pod " + pod.Name
+}

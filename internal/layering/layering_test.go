@@ -1,0 +1,94 @@
+// Package layering holds the test that keeps imports pointing in one direction.
+package layering
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/ibshafique/base-images/"
+
+// allowed lists what of this module each package may import. A package that is not here fails the
+// test, so that its place is decided when it is made.
+var allowed = map[string][]string{
+	"api/v1alpha1":                                 {},
+	"api/v1alpha1/applyconfiguration":              {"api/v1alpha1", "api/v1alpha1/applyconfiguration/api/v1alpha1", "api/v1alpha1/applyconfiguration/internal"},
+	"api/v1alpha1/applyconfiguration/api/v1alpha1": {"api/v1alpha1", "api/v1alpha1/applyconfiguration/internal"},
+	"api/v1alpha1/applyconfiguration/internal":     {},
+	"internal/layering":                            {},
+	"internal/pipeline":                            {"api/v1alpha1"},
+	"internal/config":                              {},
+	"internal/registry":                            {"internal/pipeline"},
+	"internal/source":                              {"internal/pipeline"},
+	"internal/dockerfile":                          {"internal/pipeline"},
+	"internal/upstream":                            {"internal/pipeline", "internal/registry"},
+	"internal/kaniko":                              {"api/v1alpha1", "internal/pipeline"},
+	"internal/inspect":                             {"internal/pipeline", "internal/registry"},
+	"internal/index":                               {"internal/inspect", "internal/pipeline", "internal/registry"},
+	"internal/promote":                             {"internal/pipeline", "internal/registry"},
+	"internal/worker":                              {"internal/inspect", "internal/pipeline", "internal/registry", "internal/source"},
+	"controllers": {"api/v1alpha1", "internal/config", "internal/dockerfile", "internal/index", "internal/inspect", "internal/kaniko",
+		"internal/pipeline", "internal/promote", "internal/registry", "internal/source", "internal/upstream"},
+	"cmd/operator": {"api/v1alpha1", "controllers", "internal/config", "internal/registry", "internal/source", "internal/upstream"},
+	"cmd/worker":   {"internal/pipeline", "internal/worker"},
+	// Tools of development use the product from outside.
+	"hack/demo":      {},
+	"hack/inventory": {"api/v1alpha1"},
+	"hack/sandbox":   {},
+}
+
+// mayUseControllerRuntime are the only packages that write to Kubernetes.
+var mayUseControllerRuntime = []string{"controllers", "cmd/operator"}
+
+type pkg struct {
+	ImportPath string
+	Imports    []string
+}
+
+func TestImportsPointInOneDirection(t *testing.T) {
+	packages := list(t)
+	if len(packages) < len(allowed) {
+		t.Fatalf("go list found %d packages, the table has %d: is the test run inside the module?", len(packages), len(allowed))
+	}
+	for _, p := range packages {
+		name := strings.TrimPrefix(p.ImportPath, module)
+		may, known := allowed[name]
+		if !known {
+			t.Errorf("package %s is not in the table: decide what it may import", name)
+			continue
+		}
+		for _, imported := range p.Imports {
+			if own, ok := strings.CutPrefix(imported, module); ok && !slices.Contains(may, own) {
+				t.Errorf("%s imports %s, which is not below it", name, own)
+			}
+			if strings.HasPrefix(imported, "sigs.k8s.io/controller-runtime") && !slices.Contains(mayUseControllerRuntime, name) {
+				t.Errorf("%s imports %s: only %v talk to Kubernetes", name, imported, mayUseControllerRuntime)
+			}
+		}
+	}
+}
+
+func list(t *testing.T) []pkg {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", module+"...").Output()
+	if err != nil {
+		t.Fatalf("listing the packages: %v", err)
+	}
+	var packages []pkg
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		err := dec.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			return packages
+		}
+		if err != nil {
+			t.Fatalf("reading the list of packages: %v", err)
+		}
+		packages = append(packages, p)
+	}
+}

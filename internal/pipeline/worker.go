@@ -1,0 +1,67 @@
+package pipeline
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// File names of a build's input, which the operator hands to the worker as a mounted ConfigMap.
+const (
+	// InputFile holds a WorkerInput in JSON.
+	InputFile = "input.json"
+	// CAFile holds PEM certificate authorities; absent without any.
+	CAFile = "ca.crt"
+)
+
+// DockerfileKey is the file name of a platform's Dockerfile in a build's input.
+func DockerfileKey(p Platform) string { return "Dockerfile." + p.OS + "-" + p.Architecture }
+
+// WorkerInput tells the worker what to fetch and where to push.
+type WorkerInput struct {
+	// Git is set for a git source.
+	Git *GitInput `json:"git,omitempty"`
+	// Files is set for every other source: path in the context to the key that holds it.
+	Files map[string]string `json:"files,omitempty"`
+	// SourceTime dates the context's files and the image.
+	SourceTime time.Time `json:"sourceTime"`
+	// Repository to push to.
+	Repository string `json:"repository"`
+	// PrivateHosts may resolve to private addresses.
+	PrivateHosts []string `json:"privateHosts,omitempty"`
+}
+
+// GitInput is a directory of a repository at a commit.
+type GitInput struct {
+	URL    string `json:"url"`
+	Ref    string `json:"ref,omitempty"`
+	Commit string `json:"commit"`
+	Path   string `json:"path,omitempty"`
+}
+
+// WorkerReport is what a worker container leaves in its termination message
+// (at most 4096 bytes: https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/).
+// It is a hint: the operator reads the registry again.
+type WorkerReport struct {
+	// Digest of the manifest that was pushed.
+	Digest string `json:"digest,omitempty"`
+	// Reason and Message of a failure.
+	Reason  string `json:"reason,omitempty"`
+	Message string `json:"message,omitempty"`
+	// Terminal says that the same input will fail again.
+	Terminal bool `json:"terminal,omitempty"`
+}
+
+const maxReport = 4096
+
+// ParseReport reads a termination message. A message that is no report is an error.
+func ParseReport(message string) (WorkerReport, error) {
+	var r WorkerReport
+	if len(message) > maxReport {
+		return r, fmt.Errorf("reading the worker's report: %d bytes, at most %d are read", len(message), maxReport)
+	}
+	if err := json.Unmarshal([]byte(message), &r); err != nil {
+		return WorkerReport{}, fmt.Errorf("reading the worker's report: %w", err)
+	}
+	return r, nil
+}

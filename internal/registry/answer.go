@@ -1,0 +1,174 @@
+package registry
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+// maxRetryAfter is the longest pause that a registry can ask for.
+const maxRetryAfter = time.Hour
+
+// ThrottledError is an answer that says when to come back. It is not retried here.
+type ThrottledError struct {
+	Host   string
+	Status int
+	// After is what Retry-After asks for, at most an hour.
+	After time.Duration
+}
+
+func (e *ThrottledError) Error() string {
+	return fmt.Sprintf("%s answers %d and asks to wait %s", e.Host, e.Status, e.After)
+}
+
+// TooLargeError says that something is larger than a limit.
+type TooLargeError struct {
+	// What is too large, for example "the manifest".
+	What string
+	// Limit is in bytes, unless What says otherwise.
+	Limit int64
+}
+
+func (e *TooLargeError) Error() string { return fmt.Sprintf("%s is larger than %d", e.What, e.Limit) }
+
+// DigestError says that bytes are not those that were asked for.
+type DigestError struct{ Want, Got string }
+
+func (e *DigestError) Error() string {
+	return fmt.Sprintf("the digest is %s instead of %s", e.Got, e.Want)
+}
+
+// answers checks what registries answer before go-containerregistry sees it, whose own
+// limit for a manifest is 100 MiB and which has none for other answers.
+type answers struct {
+	next        http.RoundTripper
+	limits      Limits
+	credentials *credentials
+	now         func() time.Time
+}
+
+func (a *answers) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := a.credentials.mayGo(req); err != nil {
+		closeBody(req)
+		return nil, err
+	}
+	resp, err := a.next.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.check(origin(req), resp); err != nil {
+		_ = resp.Body.Close()
+		return nil, err
+	}
+	return resp, nil
+}
+
+func (a *answers) check(first *http.Request, resp *http.Response) error {
+	if after := a.retryAfter(resp); after > 0 {
+		return &ThrottledError{Host: first.URL.Host, Status: resp.StatusCode, After: after}
+	}
+	kind, id := resource(first.URL.Path)
+	switch {
+	case kind == "manifests" && resp.StatusCode == http.StatusOK && first.Method == http.MethodHead:
+		return sameDigest(id, resp.Header.Get("Docker-Content-Digest"))
+	case kind == "manifests" && resp.StatusCode == http.StatusOK:
+		return a.readManifest(id, resp)
+	case kind == "blobs":
+		bound(resp, "the blob", a.limits.ImageBytes)
+	default:
+		bound(resp, "the answer", a.limits.ManifestBytes)
+	}
+	return nil
+}
+
+// resource splits /v2/<name>/<kind>/<id>.
+func resource(p string) (kind, id string) {
+	dir, id := path.Split(p)
+	return path.Base(dir), id
+}
+
+func (a *answers) readManifest(id string, resp *http.Response) error {
+	bound(resp, "the manifest", a.limits.ManifestBytes)
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	if err := matches(id, raw); err != nil {
+		return err
+	}
+	_ = resp.Body.Close()
+	resp.Body = io.NopCloser(bytes.NewReader(raw))
+	resp.ContentLength = int64(len(raw))
+	return nil
+}
+
+// matches compares raw with id, if id is a digest and not a tag.
+func matches(id string, raw []byte) error {
+	want, err := v1.NewHash(id)
+	if err != nil {
+		return nil // a tag
+	}
+	hasher, err := v1.Hasher(want.Algorithm)
+	if err != nil {
+		return err
+	}
+	_, _ = hasher.Write(raw)
+	return sameDigest(id, fmt.Sprintf("%s:%x", want.Algorithm, hasher.Sum(nil)))
+}
+
+// sameDigest compares only what both sides say.
+func sameDigest(want, got string) error {
+	if !strings.Contains(want, ":") || got == "" || want == got {
+		return nil
+	}
+	return &DigestError{Want: want, Got: got}
+}
+
+// retryAfter is zero if the answer is none of those that ask to wait, or names no time
+// (RFC 9110, section 10.2.3).
+func (a *answers) retryAfter(resp *http.Response) time.Duration {
+	if resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode != http.StatusServiceUnavailable {
+		return 0
+	}
+	v := resp.Header.Get("Retry-After")
+	if s, err := strconv.ParseInt(v, 10, 32); err == nil {
+		return min(time.Duration(s)*time.Second, maxRetryAfter)
+	}
+	if t, err := http.ParseTime(v); err == nil {
+		return min(t.Sub(a.now()), maxRetryAfter)
+	}
+	return 0
+}
+
+// bound makes reading the body fail with a TooLargeError beyond limit.
+func bound(resp *http.Response, what string, limit int64) {
+	resp.Body = &boundedBody{ReadCloser: resp.Body, left: limit, err: &TooLargeError{What: what, Limit: limit}}
+}
+
+type boundedBody struct {
+	io.ReadCloser
+	left int64
+	err  error
+}
+
+func (b *boundedBody) Read(p []byte) (int, error) {
+	if b.left < 0 {
+		return 0, b.err
+	}
+	if int64(len(p)) > b.left+1 {
+		p = p[:b.left+1]
+	}
+	n, err := b.ReadCloser.Read(p)
+	b.left -= int64(n)
+	if b.left < 0 {
+		return n - 1, b.err
+	}
+	return n, err
+}

@@ -1,0 +1,140 @@
+package registry
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/ibshafique/base-images/internal/pipeline"
+)
+
+// backoff bounds go-containerregistry's own retries: three tries, with pauses of about
+// 0.5 s and 1.5 s. It retries 408, 429 without Retry-After, 499, 500, 502, 503, 504, 522,
+// and connections that broke. Everything later is the caller's queue.
+var backoff = remote.Backoff{Duration: 500 * time.Millisecond, Factor: 3, Jitter: 0.1, Steps: 3}
+
+// Client talks to registries. It is safe for concurrent use. A Client keeps connections
+// and tokens; make one per process, and one With per set of credentials, and keep them.
+type Client struct {
+	*shared
+	puller *remote.Puller
+	pusher *remote.Pusher
+}
+
+// shared is what all Clients of one Config have in common.
+type shared struct {
+	guard      *guard
+	mirrors    []mirror
+	limits     Limits
+	tokenHosts []TokenHost
+	userAgent  string
+	backoff    remote.Backoff
+}
+
+// New makes an anonymous Client. The error names the setting that is wrong, with its index
+// in a list, as a field of "registries".
+func New(cfg Config) (*Client, error) {
+	pool, err := roots(cfg.CABundle)
+	if err != nil {
+		return nil, err
+	}
+	mirrors, err := newMirrors(cfg.Mirrors, newHostSet(cfg.UnsafePlainHTTPHosts))
+	if err != nil {
+		return nil, err
+	}
+	policy := addressPolicy{privateHosts: newHostSet(cfg.PrivateHosts), allowLoopback: cfg.UnsafeLoopback}
+	for _, m := range mirrors {
+		policy.privateHosts[canonicalHost(m.endpoint.RegistryStr())] = struct{}{}
+	}
+	s := &shared{
+		guard: &guard{
+			next:      newTransport(newDialer(policy), pool),
+			policy:    policy,
+			plainHTTP: newHostSet(cfg.UnsafePlainHTTPHosts),
+		},
+		mirrors:    mirrors,
+		limits:     cfg.Limits.withDefaults(),
+		tokenHosts: cfg.TokenHosts,
+		userAgent:  cmp.Or(cfg.UserAgent, "basewright"),
+		backoff:    backoff,
+	}
+	return s.client(nil)
+}
+
+// With returns a Client with the credentials of keychain, and the connections and limits
+// of c. A nil keychain is anonymous.
+func (c *Client) With(keychain authn.Keychain) *Client {
+	other, err := c.client(keychain)
+	if err != nil {
+		panic(err) // the same options were accepted by New
+	}
+	return other
+}
+
+func (s *shared) client(keychain authn.Keychain) (*Client, error) {
+	if keychain == nil {
+		keychain = authn.NewMultiKeychain()
+	}
+	creds := newCredentials(keychain, s.tokenHosts)
+	options := []remote.Option{
+		remote.WithTransport(&answers{next: s.guard, limits: s.limits, credentials: creds, now: time.Now}),
+		remote.WithAuthFromKeychain(creds),
+		remote.WithUserAgent(s.userAgent),
+		remote.WithRetryBackoff(s.backoff),
+	}
+	puller, err := remote.NewPuller(options...)
+	if err != nil {
+		return nil, fmt.Errorf("making a registry client: %w", err)
+	}
+	pusher, err := remote.NewPusher(options...)
+	if err != nil {
+		return nil, fmt.Errorf("making a registry client: %w", err)
+	}
+	return &Client{shared: s, puller: puller, pusher: pusher}, nil
+}
+
+// HTTPClient returns a client with the same rules for addresses, TLS and redirects, for
+// other HTTPS services such as git. It has no credentials, no limit on bodies and no
+// timeout but that for headers (2 minutes): the request's context and the reader bound those.
+func (c *Client) HTTPClient() *http.Client {
+	return &http.Client{Transport: c.guard, CheckRedirect: keepCredentialsHome}
+}
+
+// Limits returns the limits of c, defaults filled in.
+func (c *Client) Limits() Limits { return c.limits }
+
+// Parse reads a reference as a Dockerfile has it: "alpine" is docker.io/library/alpine:latest,
+// and a digest wins over a tag. A malformed one is Terminal with reason UpstreamInvalid.
+func (c *Client) Parse(ref string) (name.Reference, error) {
+	parsed, err := name.ParseReference(ref)
+	if err == nil && c.guard.plainHTTP.hasAddress(parsed.Context().RegistryStr()) {
+		parsed, err = name.ParseReference(ref, name.Insecure)
+	}
+	if err != nil {
+		return nil, pipeline.Terminalf(pipeline.ReasonUpstreamInvalid, "%q is not an image reference: %w", clip(ref), err)
+	}
+	return parsed, nil
+}
+
+// Repository reads a repository without tag, for example "registry.example/base/alpine".
+// A malformed one is Terminal with reason OutputInvalid.
+func (c *Client) Repository(repo string) (name.Repository, error) {
+	parsed, err := newRepository(repo, c.guard.plainHTTP)
+	if err != nil {
+		return name.Repository{}, pipeline.Terminalf(pipeline.ReasonOutputInvalid, "%q is not a repository: %w", clip(repo), err)
+	}
+	return parsed, nil
+}
+
+func newRepository(repo string, plainHTTP hostSet) (name.Repository, error) {
+	parsed, err := name.NewRepository(repo)
+	if err == nil && plainHTTP.hasAddress(parsed.RegistryStr()) {
+		return name.NewRepository(repo, name.Insecure)
+	}
+	return parsed, err
+}

@@ -1,0 +1,137 @@
+// Package registry is the one way to container registries: it decides which
+// addresses may be dialled, which hosts may see credentials, how much may be read and
+// what an answer means for a build.
+//
+// Registries are not trusted. Every manifest is read whole, up to a limit, and its digest
+// is recomputed from the bytes; every address is checked after DNS and the checked address
+// is the one that is dialled; credentials go to the host they belong to.
+//
+// The wire protocol is the OCI distribution specification v1.1
+// (https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md), spoken by
+// go-containerregistry.
+package registry
+
+import (
+	"cmp"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"time"
+)
+
+// Config says what a Client may do. The zero value is the strictest one: public
+// addresses, TLS, no mirrors.
+type Config struct {
+	// CABundle is PEM with certificates that are trusted in addition to the
+	// system's, for example of a private registry. Default: none.
+	CABundle []byte
+	// Mirrors are asked before the registry that an image names. Default: none.
+	Mirrors []Mirror
+	// PrivateHosts may have private addresses (RFC 1918, RFC 6598, fc00::/7). An
+	// entry is "host" for every port, or "host:port". The hosts of Mirrors count as
+	// listed. Loopback, link-local and metadata addresses stay refused.
+	// Default: none.
+	PrivateHosts []string
+	// TokenHosts may be asked for a token with the credentials of another host.
+	// Default: only the pairs of Docker Hub and gitlab.com.
+	TokenHosts []TokenHost
+	// UserAgent is sent before go-containerregistry's own.
+	// Default: "basewright".
+	UserAgent string
+	// Limits bound what is read. Zero fields have their defaults.
+	Limits Limits
+
+	// UnsafeLoopback allows loopback addresses, and HTTP without TLS to them. Only
+	// for tests.
+	UnsafeLoopback bool
+	// UnsafePlainHTTPHosts are spoken to without TLS: whoever is on the path reads
+	// the credentials. An entry is "host" or "host:port". Default: none.
+	UnsafePlainHTTPHosts []string
+}
+
+// Mirror says where copies of images are.
+type Mirror struct {
+	// Prefix is a registry or repository in full, for example "docker.io" or
+	// "docker.io/library". It matches whole path segments.
+	Prefix string
+	// Endpoint replaces Prefix, for example "registry.example/mirror/docker.io".
+	Endpoint string
+}
+
+// TokenHost allows a registry to name a token service on another host
+// (https://distribution.github.io/distribution/spec/auth/token/). Credentials for Registry
+// are then sent to Host as well.
+type TokenHost struct {
+	// Registry is "host" or "host:port", as in references.
+	Registry string
+	// Host is "host" or "host:port" of the token service.
+	Host string
+}
+
+// wellKnownTokenHosts are the public registries whose token service has another name.
+var wellKnownTokenHosts = []TokenHost{
+	{Registry: "index.docker.io", Host: "auth.docker.io"},
+	{Registry: "registry.gitlab.com", Host: "gitlab.com"},
+}
+
+// Limits bound what one operation may read or take.
+type Limits struct {
+	// ManifestBytes of one manifest, index or image config. Default: 4 MiB, the
+	// size that the distribution specification asks registries to accept.
+	ManifestBytes int64
+	// ImageBytes of all layers of one image, compressed and, when read,
+	// decompressed. Default: 4 GiB.
+	ImageBytes int64
+	// Layers of one image. Default: 512.
+	Layers int
+	// Entries of all layers' archives of one image. Default: 500,000.
+	Entries int
+	// Ratio of decompressed to compressed bytes of one layer, looked at after its
+	// first 64 MiB. Default: 300.
+	Ratio int64
+	// RequestTimeout of an operation on one manifest, retries included.
+	// Default: 30 s. The layers of an image have the caller's deadline.
+	RequestTimeout time.Duration
+}
+
+func (l Limits) withDefaults() Limits {
+	return Limits{
+		ManifestBytes:  cmp.Or(l.ManifestBytes, 4<<20),
+		ImageBytes:     cmp.Or(l.ImageBytes, 4<<30),
+		Layers:         cmp.Or(l.Layers, 512),
+		Entries:        cmp.Or(l.Entries, 500_000),
+		Ratio:          cmp.Or(l.Ratio, 300),
+		RequestTimeout: cmp.Or(l.RequestTimeout, 30*time.Second),
+	}
+}
+
+// roots are the system's certificate authorities and those of bundle. Every block must be
+// a certificate: a bundle that is half understood would fail much later, at one registry.
+func roots(bundle []byte) (*x509.CertPool, error) {
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		return nil, fmt.Errorf("reading the system's certificates: %w", err)
+	}
+	rest := bundle
+	for n := 0; len(rest) > 0; n++ {
+		var block *pem.Block
+		block, rest = pem.Decode(rest)
+		if block == nil {
+			return checkedTail(pool, rest, n)
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("registries.caBundle: block %d (%s) is not a certificate: %w", n, block.Type, err)
+		}
+		pool.AddCert(cert)
+	}
+	return pool, nil
+}
+
+// checkedTail accepts white space and comments after the last of n blocks.
+func checkedTail(pool *x509.CertPool, tail []byte, n int) (*x509.CertPool, error) {
+	if n == 0 {
+		return nil, fmt.Errorf("registries.caBundle: no PEM block found in %d bytes", len(tail))
+	}
+	return pool, nil
+}

@@ -1,0 +1,69 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/go-containerregistry/pkg/name"
+
+	"github.com/ibshafique/base-images/internal/pipeline"
+	"github.com/ibshafique/base-images/internal/registry"
+)
+
+// location is where an image was found, or why it was not.
+type location struct {
+	repo     name.Repository
+	manifest registry.Manifest
+	err      error
+}
+
+// locate asks the mirrors in order, then the image's own registry. The next one is asked
+// if the image is not at a mirror, or the mirror is unavailable; any other answer of a
+// mirror stands, such as a refusal.
+func (r Resolver) locate(ctx context.Context, img image) location {
+	var failed error
+	for _, at := range r.Registry.Pulls(img.lookup) {
+		m, err := r.Registry.Manifest(ctx, at)
+		if err == nil {
+			return location{repo: at.Context(), manifest: m}
+		}
+		failed = both(failed, err)
+		if !elsewhere(err) || ctx.Err() != nil {
+			break
+		}
+	}
+	return location{err: asUpstream(img.Ref, failed)}
+}
+
+func elsewhere(err error) bool {
+	if t, ok := errors.AsType[*pipeline.Terminal](err); ok {
+		return t.Reason == pipeline.ReasonImageNotFound
+	}
+	_, transient := errors.AsType[*pipeline.Transient](err)
+	return transient
+}
+
+// both is one fault with the messages of two. It is transient if the image may still be
+// found at either.
+func both(mirror, own error) error {
+	if mirror == nil {
+		return own
+	}
+	joined := fmt.Errorf("%w; and %w", mirror, own)
+	for _, err := range []error{own, mirror} {
+		if t, ok := errors.AsType[*pipeline.Transient](err); ok {
+			return &pipeline.Transient{Reason: t.Reason, After: t.After, Err: plain{joined}}
+		}
+	}
+	if t, ok := errors.AsType[*pipeline.Terminal](own); ok {
+		return &pipeline.Terminal{Reason: t.Reason, Err: plain{joined}}
+	}
+	return joined
+}
+
+// plain keeps the message of an error and hides the faults inside it: two causes that are
+// one fault must not be taken for the type of either.
+type plain struct{ err error }
+
+func (p plain) Error() string { return p.err.Error() }

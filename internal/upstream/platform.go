@@ -1,0 +1,85 @@
+package upstream
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/ibshafique/base-images/internal/pipeline"
+	"github.com/ibshafique/base-images/internal/registry"
+)
+
+// checkPlatforms compares an image with the platforms that need it.
+func (r Resolver) checkPlatforms(ctx context.Context, img image, at *location) error {
+	if len(img.Platforms) == 0 {
+		return nil
+	}
+	if at.manifest.MediaType.IsIndex() {
+		return checkIndex(img, at.manifest.Raw)
+	}
+	if !img.Final {
+		return nil
+	}
+	return r.checkSingle(ctx, img, at)
+}
+
+func checkIndex(img image, raw []byte) error {
+	index, err := v1.ParseIndexManifest(bytes.NewReader(raw))
+	if err != nil {
+		return pipeline.Terminalf(pipeline.ReasonImageInvalid, "reading the index %s: %w", img.name, err)
+	}
+	var has []pipeline.Platform
+	for _, m := range index.Manifests {
+		if m.Platform != nil && m.MediaType.IsImage() && m.Platform.OS != "unknown" {
+			has = append(has, pipeline.Platform{OS: m.Platform.OS, Architecture: m.Platform.Architecture})
+		}
+	}
+	return compare(img, has)
+}
+
+func (r Resolver) checkSingle(ctx context.Context, img image, at *location) error {
+	opened, err := r.Registry.Image(ctx, at.repo.Digest(at.manifest.Digest.String()))
+	if err != nil {
+		return err
+	}
+	config, err := opened.ConfigFile()
+	if err != nil {
+		return registry.Classify("reading the config of "+img.name, err)
+	}
+	return compare(img, []pipeline.Platform{{OS: config.OS, Architecture: config.Architecture}})
+}
+
+// compare names the first platform that is missing.
+func compare(img image, has []pipeline.Platform) error {
+	for _, p := range img.Platforms {
+		if slices.Contains(has, p) {
+			continue
+		}
+		return pipeline.Terminalf(pipeline.ReasonUpstreamMissingPlatform,
+			"the Dockerfile uses %s, which has no image for %s (it has %s): choose an image that has it, or remove %s from spec.platforms",
+			img.name, p, list(has), p)
+	}
+	return nil
+}
+
+// list is sorted and short, whatever an index holds.
+func list(platforms []pipeline.Platform) string {
+	const limit, maxName = 16, 40
+	names := make([]string, 0, len(platforms))
+	for _, p := range platforms {
+		name := p.String()
+		names = append(names, strings.ToValidUTF8(name[:min(len(name), maxName)], "?"))
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	switch {
+	case len(names) == 0:
+		return "none"
+	case len(names) > limit:
+		return strings.Join(names[:limit], ", ") + ", …"
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,133 @@
+// Package upstream turns the external images of a Dockerfile into digests, and checks that
+// they fit the platforms of a build.
+package upstream
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/ibshafique/base-images/internal/pipeline"
+	"github.com/ibshafique/base-images/internal/registry"
+)
+
+// Refresh says what happens to a reference that has a digest, or none. The values are
+// those of spec.upstream.refresh.
+type Refresh string
+
+const (
+	// Always resolves every tag again, also that of "name:tag@digest". A reference
+	// with only a digest stays.
+	Always Refresh = "Always"
+	// IfUnpinned keeps every digest and resolves the tags of the others.
+	IfUnpinned Refresh = "IfUnpinned"
+	// Never asks for a digest in every reference.
+	Never Refresh = "Never"
+)
+
+// maxParallel requests are under way at once, per Resolve.
+const maxParallel = 4
+
+// Request is one use of an image in a Dockerfile.
+type Request struct {
+	// Ref is the reference after ARG expansion, for example "alpine:3.23". Not
+	// "scratch", and not the name of a stage.
+	Ref string
+	// Platforms need the image. Empty: none is checked.
+	Platforms []pipeline.Platform
+	// Final is true for the base of the final stage: an image of one platform must
+	// then be of the requested one. Elsewhere it is accepted, for it may only
+	// provide files.
+	Final bool
+}
+
+// Resolver resolves images at their registries and mirrors.
+type Resolver struct {
+	// Registry has the credentials and the mirrors. Required.
+	Registry *registry.Client
+}
+
+// Resolve returns what each distinct Ref stands for, in the order of first appearance;
+// the platforms of its requests are joined. That an image exists is checked in any case.
+//
+// Terminal reasons: UpstreamInvalid, UpstreamUnpinned (before anything is asked of a
+// registry), UpstreamNotFound, UpstreamMissingPlatform, and those of registry.Classify.
+// Of several errors the first Terminal one is returned, else the first.
+func (r Resolver) Resolve(ctx context.Context, requests []Request, refresh Refresh) ([]pipeline.Upstream, error) {
+	images, err := r.images(merge(requests), refresh)
+	if err != nil {
+		return nil, err
+	}
+	found := r.lookUp(ctx, images)
+	out := make([]pipeline.Upstream, len(images))
+	var errs []error
+	for i, img := range images {
+		at := found[registry.Name(img.lookup)]
+		err := at.err
+		if err == nil {
+			err = r.checkPlatforms(ctx, img, at)
+		}
+		errs = append(errs, err)
+		out[i] = img.upstream(at)
+	}
+	if err := worst(errs); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// merge joins the requests for the same Ref.
+func merge(requests []Request) []Request {
+	var out []Request
+	for _, req := range requests {
+		i := slices.IndexFunc(out, func(o Request) bool { return o.Ref == req.Ref })
+		if i < 0 {
+			req.Platforms = slices.Clone(req.Platforms)
+			out = append(out, req)
+			continue
+		}
+		out[i].Final = out[i].Final || req.Final
+		for _, p := range req.Platforms {
+			if !slices.Contains(out[i].Platforms, p) {
+				out[i].Platforms = append(out[i].Platforms, p)
+			}
+		}
+	}
+	return out
+}
+
+// lookUp finds every image once, by the full name that is looked up: two spellings of one
+// tag cannot become two digests.
+func (r Resolver) lookUp(ctx context.Context, images []image) map[string]*location {
+	found := map[string]*location{}
+	slots := make(chan struct{}, maxParallel)
+	var wg sync.WaitGroup
+	for _, img := range images {
+		if found[registry.Name(img.lookup)] != nil {
+			continue
+		}
+		at := &location{}
+		found[registry.Name(img.lookup)] = at
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			*at = r.locate(ctx, img)
+		})
+	}
+	wg.Wait()
+	return found
+}
+
+// worst is the first Terminal error, else the first error.
+func worst(errs []error) error {
+	var first error
+	for _, err := range errs {
+		if pipeline.IsTerminal(err) {
+			return err
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return first
+}
