@@ -55,12 +55,25 @@ func describeReasons(reasons []v1alpha1.BuildReason) string {
 			text.WriteString("; ")
 		}
 		text.WriteString(string(reason.Type) + ": ")
-		if reason.Old != "" {
-			text.WriteString(reason.Old + " is now ")
+		if reason.Old == "" {
+			text.WriteString("first is ")
+		} else {
+			text.WriteString(shorten(reason.Old) + " is now ")
 		}
-		text.WriteString(reason.New)
+		text.WriteString(shorten(reason.New))
 	}
 	return text.String()
+}
+
+// shorten leaves twelve digits of a digest or commit, as people quote them.
+func shorten(value string) string {
+	if hex, ok := strings.CutPrefix(value, "sha256:"); ok {
+		return truncate(hex, 12)
+	}
+	if len(value) == 40 && strings.Trim(value, "0123456789abcdef") == "" {
+		return value[:12]
+	}
+	return value
 }
 
 // phaseEvents tells of conditions of a build that have become true, and of its failure.

@@ -52,7 +52,7 @@ func sentence(s string) string {
 		s = strings.ToValidUTF8(s[:maxMessage], "") + "…"
 	}
 	// The name of a field keeps its spelling.
-	if strings.HasPrefix(s, "spec.") || strings.HasPrefix(s, "linux/") {
+	if s == "" || strings.HasPrefix(s, "spec.") || strings.HasPrefix(s, "linux/") {
 		return s
 	}
 	first, size := utf8.DecodeRuneInString(s)

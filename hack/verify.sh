@@ -16,7 +16,7 @@ trap 'rm -rf "$work" "$work.before"' EXIT
 step "generating"
 (cd "$work" && git init -q . && make -s generate)
 step "go mod tidy"
-(cd "$work" && go mod tidy && go mod tidy -modfile=go.tools.mod)
+(cd "$work" && go mod tidy)
 (cd "$work" && for mod in hack/sandbox/tools/*/go.mod; do (cd "$(dirname "$mod")" && go mod verify >/dev/null && go list -mod=readonly ./... >/dev/null); done)
 rm -rf "$work/.git"
 if ! diff -r "$work.before" "$work"; then

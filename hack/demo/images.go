@@ -25,7 +25,7 @@ const (
 // repositories of the sandbox, and follows them until they are Ready.
 func (d *demo) images(ctx context.Context) error {
 	d.say("publishing images/base to the git server")
-	url, err := d.publish(ctx)
+	url, commit, err := d.publish(ctx)
 	if err != nil {
 		return err
 	}
@@ -33,7 +33,10 @@ func (d *demo) images(ctx context.Context) error {
 	if err := d.applyImages(ctx, url); err != nil {
 		return err
 	}
-	if err := d.follow(ctx); err != nil {
+	if err := d.requestBuilds(ctx, commit); err != nil {
+		return err
+	}
+	if err := d.follow(ctx, commit); err != nil {
 		return errors.Join(err, d.show(ctx, "--namespace="+namespace, "get", "baseimages,baseimagebuilds"))
 	}
 	d.say("all are Ready\n")
@@ -48,24 +51,29 @@ func (d *demo) images(ctx context.Context) error {
 	return nil
 }
 
-// publish commits images/ of the working tree to a new repository, dated like the last commit of this one, so that
-// publishing the same files again gives the same commit.
-func (d *demo) publish(ctx context.Context) (string, error) {
-	url, err := d.output(ctx, "bin/sandbox", "git-repo", "base-images")
+// publish commits images/ of the working tree to a new repository with a fixed date, so that publishing the same
+// files again gives the same commit.
+func (d *demo) publish(ctx context.Context) (url, commit string, err error) {
+	url, err = d.output(ctx, "bin/sandbox", "git-repo", "base-images")
 	if err != nil {
-		return "", err
-	}
-	header, err := basicAuth()
-	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	dir, err := os.MkdirTemp("", "basewright-demo-")
 	if err != nil {
-		return "", fmt.Errorf("making a directory for the repository: %w", err)
+		return "", "", fmt.Errorf("making a directory for the repository: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	if err := os.CopyFS(filepath.Join(dir, "images"), os.DirFS("images")); err != nil {
-		return "", fmt.Errorf("copying images/: %w", err)
+		return "", "", fmt.Errorf("copying images/: %w", err)
+	}
+	commit, err = commitAndPush(ctx, dir, url)
+	return url, commit, err
+}
+
+func commitAndPush(ctx context.Context, dir, url string) (commit string, err error) {
+	header, err := basicAuth()
+	if err != nil {
+		return "", err
 	}
 	ca, err := filepath.Abs(filepath.Join(sandboxDir, "ca.crt"))
 	if err != nil {
@@ -75,26 +83,30 @@ func (d *demo) publish(ctx context.Context) (string, error) {
 		{"init", "--quiet", "--initial-branch=main"},
 		{"add", "--all"},
 		{"-c", "user.name=Basewright", "-c", "user.email=demo@basewright.test", "commit", "--quiet", "--message=Base images"},
-		{"-c", "http.sslCAInfo=" + ca, "-c", "http.extraHeader=" + header, "push", "--quiet", "--force", url, "main"},
+		{"push", "--quiet", "--force", url, "main"},
+		{"rev-parse", "HEAD"},
 	} {
-		if err := gitIn(ctx, dir, args...); err != nil {
+		if commit, err = gitIn(ctx, dir, ca, header, args...); err != nil {
 			return "", err
 		}
 	}
-	return url, nil
+	return commit, nil
 }
 
-func gitIn(ctx context.Context, dir string, args ...string) error {
+// gitIn runs git with the sandbox's CA and credentials, and nothing of the user's configuration. They are in the
+// environment: GIT_SSL_CAINFO of the user would win over a setting, and arguments can be read by others.
+func gitIn(ctx context.Context, dir, ca, header string, args ...string) (string, error) {
 	const date = "2026-01-01T00:00:00Z"
 	cmd := exec.CommandContext(ctx, "git", args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GIT_AUTHOR_DATE="+date, "GIT_COMMITTER_DATE="+date,
-		"GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null", "GIT_TERMINAL_PROMPT=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		// The arguments hold credentials: only what git says is shown.
-		return fmt.Errorf("git: %w\n%s", err, strings.TrimSpace(string(out)))
+		"GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null", "GIT_TERMINAL_PROMPT=0",
+		"GIT_SSL_CAINFO="+ca, "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=http.extraHeader", "GIT_CONFIG_VALUE_0="+header)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("git: %w\n%s", err, strings.TrimSpace(string(out)))
 	}
-	return nil
+	return strings.TrimSpace(string(out)), nil
 }
 
 func (d *demo) applyImages(ctx context.Context, url string) error {
@@ -135,8 +147,27 @@ func (d *demo) applyImages(ctx context.Context, url string) error {
 	return err
 }
 
-// follow prints what changes until every image is Ready, or one of them is Stalled.
-func (d *demo) follow(ctx context.Context) error {
+// requestBuilds asks for builds of images that were built from other files before: the demo was run, the files
+// were edited, and the demo is run again.
+func (d *demo) requestBuilds(ctx context.Context, commit string) error {
+	images, err := d.list(ctx)
+	if err != nil {
+		return err
+	}
+	for _, i := range images {
+		if last := i.Status.LatestBuild.Inputs.Revision; last == "" || last == commit {
+			continue
+		}
+		if _, err := d.output(ctx, d.kubectl, "--namespace="+namespace, "annotate", "--overwrite", "baseimage", i.Metadata.Name,
+			"basewright.dev/build-requested-at="+commit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// follow prints what changes until every image is Ready and built from the commit, or one of them is Stalled.
+func (d *demo) follow(ctx context.Context, commit string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("the BaseImages were not Ready within %s", readyTimeout))
 	defer cancel()
 	tick := time.NewTicker(pollInterval)
@@ -153,7 +184,10 @@ func (d *demo) follow(ctx context.Context) error {
 				seen[i.Metadata.Name] = text
 				d.say("%-18s %s", i.Metadata.Name, text)
 			}
-			if i.stalled() {
+			if i.Status.LatestBuild.Inputs.Revision != commit && i.Status.LatestBuild.Inputs.Revision != "" {
+				continue
+			}
+			if i.is("Stalled") {
 				return fmt.Errorf("BaseImage %s: %s", i.Metadata.Name, i.describe())
 			}
 			if i.is("Ready") {
@@ -179,6 +213,7 @@ type baseImage struct {
 	Status struct {
 		ObservedGeneration int64
 		Conditions         []condition
+		LatestBuild        struct{ Inputs struct{ Revision string } }
 	}
 }
 
@@ -200,8 +235,6 @@ func (b baseImage) is(kind string) bool {
 	return b.Status.ObservedGeneration == b.Metadata.Generation &&
 		slices.ContainsFunc(b.Status.Conditions, func(c condition) bool { return c.Type == kind && c.Status == "True" })
 }
-
-func (b baseImage) stalled() bool { return b.is("Stalled") }
 
 func (b baseImage) describe() string {
 	for _, c := range b.Status.Conditions {

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // hierarchy is one mounted tree of control groups.
@@ -86,7 +88,11 @@ func (h hierarchy) make() error {
 	return nil
 }
 
-// delegate switches on, for the children of a group, all that it controls.
+// podControllers are what a kubelet wants for its pods, where the kernel has it.
+var podControllers = []string{"cpu", "cpuset", "hugetlb", "io", "memory", "pids"}
+
+// delegate switches on, for the children of a group, what pods need. It stays
+// on at the root after down: somebody else may rely on it by then.
 func delegate(dir string) error {
 	available, err := os.ReadFile(filepath.Join(dir, "cgroup.controllers"))
 	if err != nil {
@@ -97,10 +103,14 @@ func delegate(dir string) error {
 		return err
 	}
 	for name := range strings.FieldsSeq(string(available)) {
-		if slices.Contains(strings.Fields(string(enabled)), name) {
+		if !slices.Contains(podControllers, name) || slices.Contains(strings.Fields(string(enabled)), name) {
 			continue
 		}
-		if err := os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+name), 0o644); err != nil {
+		err := os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+name), 0o644)
+		if errors.Is(err, unix.EBUSY) {
+			return fmt.Errorf("%s holds processes of its own, as it does in a container: move them to a group below it first", dir)
+		}
+		if err != nil {
 			return fmt.Errorf("switching on the controller %s: %w", name, err)
 		}
 	}

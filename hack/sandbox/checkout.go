@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // localDir is what a checkout gets: everything to use the sandbox with.
@@ -32,13 +33,29 @@ func writeCheckout(s site, b builds) error {
 		}
 	}
 	logs := filepath.Join(dir, "logs")
-	if target, err := os.Readlink(logs); err == nil && target == s.in("logs") {
-		return nil
-	}
 	if err := errors.Join(removeAll(logs), os.Symlink(s.in("logs"), logs)); err != nil {
 		return fmt.Errorf("linking the logs: %w", err)
 	}
-	return nil
+	return giveTo(s.checkout, dir)
+}
+
+// giveTo makes the owner of the checkout the owner of dir: up runs as root,
+// the one who works in the checkout need not.
+func giveTo(checkout, dir string) error {
+	info, err := os.Stat(checkout)
+	if err != nil {
+		return fmt.Errorf("finding the owner of the checkout: %w", err)
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return nil
+	}
+	return filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		if err != nil {
+			return fmt.Errorf("giving %s to its owner: %w", dir, err)
+		}
+		return os.Lchown(path, int(owner.Uid), int(owner.Gid))
+	})
 }
 
 func checkoutFiles(s site, b builds, dir string) (map[string][]byte, error) {

@@ -156,10 +156,15 @@ func (c cluster) checkAccount(ctx context.Context) error {
 
 // checkFront tells whether the registry answers.
 func checkFront(ctx context.Context, s site) error {
+	return checkURL(ctx, s, "https://"+registryHost+"/v2/")
+}
+
+// checkURL tells whether one of the sandbox's servers answers, to anybody.
+func checkURL(ctx context.Context, s site, url string) error {
 	transport, err := sandboxTransport(s)
 	if err != nil {
 		return err
 	}
 	defer transport.CloseIdleConnections()
-	return getURL(ctx, &http.Client{Transport: transport, Timeout: 5 * time.Second}, "https://"+registryHost+"/v2/", nil)
+	return getURL(ctx, &http.Client{Transport: transport, Timeout: 5 * time.Second}, url, nil)
 }

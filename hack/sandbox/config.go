@@ -33,7 +33,8 @@ type containerdOptions struct {
 	Root, CNIBin, CNIConf, Certs, Socket, Pause string
 }
 
-// The two layouts of containerd's settings: up to 1.7, and from 2.0 on.
+// The two layouts of containerd's settings: up to 1.7, and from 2.0 on. An
+// AppArmor profile would be loaded into the host's kernel and stay there.
 const (
 	containerdV2 = `version = 2
 root = "{{.Root}}"
@@ -47,6 +48,7 @@ oom_score = 0
   sandbox_image = "{{.Pause}}"
   restrict_oom_score_adj = true
   disable_hugetlb_controller = true
+  disable_apparmor = true
   netns_mounts_under_state_dir = true
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "overlayfs"
@@ -78,6 +80,7 @@ oom_score = 0
 [plugins."io.containerd.cri.v1.runtime"]
   restrict_oom_score_adj = true
   disable_hugetlb_controller = true
+  disable_apparmor = true
   netns_mounts_under_state_dir = true
   [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"

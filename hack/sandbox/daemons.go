@@ -13,16 +13,20 @@ type daemon struct {
 	Path string   `json:"path"`
 	Args []string `json:"args"`
 	Env  []string `json:"env"`
-	// Needs are addresses that must answer before it is started.
+	// Needs are addresses (host:port, unix:path or an https URL) that must
+	// answer before it is started.
 	Needs []string `json:"needs,omitempty"`
 }
 
 const (
-	systemPath   = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-	etcdAddress  = "127.0.0.1:2379"
-	olareg       = "127.0.0.1:5000"
-	olaregPort   = "5000"
-	apiAddress   = "127.0.0.1:" + apiPort
+	systemPath  = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	etcdAddress = "127.0.0.1:2379"
+	olareg      = "127.0.0.1:5000"
+	olaregPort  = "5000"
+	// apiReady answers only after the first start's RBAC rules are made:
+	// before, the other components would be refused, and give up.
+	apiReady     = issuerURL + "/readyz"
+	httpsPrefix  = "https:"
 	unixPrefix   = "unix:"
 	kubeconfigOf = "kubeconfig-"
 )
@@ -41,13 +45,13 @@ func daemons(s site, b builds, d debian) []daemon {
 			"listen-peer-urls", "http://127.0.0.1:2380", "initial-advertise-peer-urls", "http://127.0.0.1:2380",
 			"initial-cluster", "default=http://127.0.0.1:2380")},
 		{Name: "kube-apiserver", Path: kube("kube-apiserver"), Env: plain, Needs: []string{etcdAddress}, Args: apiserverFlags(s)},
-		{Name: "kube-controller-manager", Path: kube("kube-controller-manager"), Env: plain, Needs: []string{apiAddress}, Args: controllerFlags(s)},
-		{Name: "kube-scheduler", Path: kube("kube-scheduler"), Env: plain, Needs: []string{apiAddress}, Args: componentFlags(config, "scheduler")},
+		{Name: "kube-controller-manager", Path: kube("kube-controller-manager"), Env: plain, Needs: []string{apiReady}, Args: controllerFlags(s)},
+		{Name: "kube-scheduler", Path: kube("kube-scheduler"), Env: plain, Needs: []string{apiReady}, Args: componentFlags(config, "scheduler")},
 		{Name: "containerd", Path: filepath.Join(d.root(), "usr/bin/containerd"), Env: unpacked, Args: flags("config", config("containerd.toml"))},
-		{Name: "kubelet", Path: kube("kubelet"), Env: unpacked, Needs: []string{apiAddress, unixPrefix + containerdSocket}, Args: flags(
+		{Name: "kubelet", Path: kube("kubelet"), Env: unpacked, Needs: []string{apiReady, unixPrefix + containerdSocket}, Args: flags(
 			"config", config("kubelet.yaml"), "kubeconfig", config(kubeconfigOf+"kubelet"),
 			"root-dir", "/var/lib/kubelet", "hostname-override", nodeName, "node-ip", nodeAddress.String())},
-		{Name: "kube-proxy", Path: kube("kube-proxy"), Env: unpacked, Needs: []string{apiAddress}, Args: flags(
+		{Name: "kube-proxy", Path: kube("kube-proxy"), Env: unpacked, Needs: []string{apiReady}, Args: flags(
 			"kubeconfig", config(kubeconfigOf+"proxy"), "hostname-override", nodeName, "proxy-mode", "nftables",
 			"cluster-cidr", podRange.String(), "conntrack-max-per-core", "0")},
 		{Name: "registry", Path: b.bin("registry", "olareg"), Env: plain, Args: append([]string{"serve"}, flags(

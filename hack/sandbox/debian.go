@@ -80,8 +80,7 @@ func getDebian(ctx context.Context, s site, p *progress) (debian, error) {
 	if err != nil {
 		return debian{}, err
 	}
-	name := "debian-" + r.id + r.version
-	dir, err := cached(ctx, s, p, name, packagesKey(), "downloading packages of "+r.id+" "+r.version, func(temporary string) error {
+	dir, err := cached(ctx, s, p, r.cacheName(), packagesKey(), "downloading packages of "+r.id+" "+r.version, func(temporary string) error {
 		return fillDebian(ctx, temporary, r)
 	})
 	return debian{dir: dir}, err

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -64,11 +65,7 @@ func takeDown(ctx context.Context, s site) error {
 		return err
 	}
 	defer closeAll(nodes)
-	ip, err := cachedIP(s)
-	if err != nil {
-		return err
-	}
-	if err := stopNodes(ctx, s, ip, nodes); err != nil {
+	if err := stopNodes(ctx, s, cachedIP(s), nodes); err != nil {
 		return err
 	}
 	changes, err := readHostChanges(s)
@@ -86,13 +83,17 @@ func takeDown(ctx context.Context, s site) error {
 	return errors.Join(forgetCheckouts(s), removeAll(s.state))
 }
 
-// cachedIP finds ip without downloading anything.
-func cachedIP(s site) (string, error) {
+// cachedIP finds ip without downloading anything, or returns nothing.
+func cachedIP(s site) string {
 	r, err := readRelease("/etc/os-release")
 	if err != nil {
-		return "", err
+		return ""
 	}
-	return findIP(debian{dir: s.cache + "/debian-" + r.id + r.version + "-" + packagesKey()})
+	ip, err := findIP(debian{dir: filepath.Join(s.cache, r.cacheName()+"-"+packagesKey())})
+	if err != nil {
+		return ""
+	}
+	return ip
 }
 
 // checkNoMounts makes sure that removing dir removes nothing but what is in

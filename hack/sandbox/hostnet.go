@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // route is a destination that the host knows how to reach, and the index of
@@ -113,9 +114,14 @@ func unplug(ctx context.Context, ip string) error {
 	if _, err := net.InterfaceByName(hostLink); err != nil {
 		return nil
 	}
-	err := runQuietly(exec.CommandContext(ctx, ip, "link", "delete", hostLink))
-	if _, gone := net.InterfaceByName(hostLink); gone != nil {
-		return nil
+	if ip != "" {
+		// The kernel may be faster.
+		_ = runQuietly(exec.CommandContext(ctx, ip, "link", "delete", hostLink))
 	}
-	return errors.Join(err, fmt.Errorf("the link %s is still there", hostLink))
+	return poll(ctx, 30*time.Second, "the link "+hostLink+" to go", func(context.Context) error {
+		if _, err := net.InterfaceByName(hostLink); err == nil {
+			return errors.New("it is still there")
+		}
+		return nil
+	})
 }

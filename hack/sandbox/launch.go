@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -144,7 +145,8 @@ func launch(ctx context.Context, s site, ip string) error {
 // watch returns a context that ends when the node does.
 func watch(ctx context.Context, s site, node process) (context.Context, context.CancelFunc) {
 	watched, cancel := context.WithCancelCause(ctx)
-	go func() {
+	var watching sync.WaitGroup
+	watching.Go(func() {
 		for watched.Err() == nil {
 			const pause = 200 // milliseconds
 			ready, err := unix.Poll([]unix.PollFd{{Fd: int32(node.handle), Events: unix.POLLIN}}, pause)
@@ -152,6 +154,9 @@ func watch(ctx context.Context, s site, node process) (context.Context, context.
 				cancel(fmt.Errorf("the node ended; its last words are in %s", s.in("logs", "node.log")))
 			}
 		}
-	}()
-	return watched, func() { cancel(context.Canceled) }
+	})
+	return watched, func() {
+		cancel(context.Canceled)
+		watching.Wait() // it uses the node's handle
+	}
 }

@@ -47,8 +47,7 @@ func runNode(ctx context.Context, args []string) error {
 	if err := enterNode(plan); err != nil {
 		return err
 	}
-	keep := newSupervisor(filepath.Join(plan.State, "logs"), filepath.Join(plan.State, "daemons.json"))
-	return keep.run(ctx, plan.Daemons)
+	return newSupervisor(site{state: plan.State}).run(ctx, plan.Daemons)
 }
 
 // awaitStart ends the node if up died before it could finish its part.

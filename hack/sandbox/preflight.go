@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,10 +28,18 @@ func checkMachine() error {
 	if runtime.GOARCH != "amd64" {
 		return fmt.Errorf("the sandbox runs on amd64 machines only, and this one is %s", runtime.GOARCH)
 	}
-	if version.Compare(runtime.Version(), oldestGo) < 0 {
+	if tooOld(runtime.Version()) {
 		return fmt.Errorf("the sandbox needs Go %s or newer, and this is %s", oldestGo[2:], runtime.Version())
 	}
 	return nil
+}
+
+// tooOld ignores what a vendor or an experiment added to the version, and
+// takes a version that it does not know for one of its own making.
+func tooOld(goVersion string) bool {
+	name, _, _ := strings.Cut(goVersion, "-")
+	name, _, _ = strings.Cut(name, " ")
+	return version.IsValid(name) && version.Compare(name, oldestGo) < 0
 }
 
 // preflight finds out whether the sandbox can run here.

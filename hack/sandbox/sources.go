@@ -24,6 +24,9 @@ type release struct {
 	id, version, codename string
 }
 
+// cacheName is the name of the entry in the cache.
+func (r release) cacheName() string { return "debian-" + r.id + r.version }
+
 func readRelease(path string) (release, error) {
 	content, err := os.ReadFile(path)
 	if err != nil {

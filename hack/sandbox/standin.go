@@ -71,7 +71,7 @@ func (s standIn) index(ctx context.Context, d debian) (v1.ImageIndex, error) {
 		if err != nil {
 			return nil, fmt.Errorf("making the %s stand-in of %s: %w", architecture, s.original, err)
 		}
-		parts = append(parts, mutate.IndexAddendum{Add: image, Descriptor: v1.Descriptor{
+		parts = append(parts, mutate.IndexAddendum{Add: plainImage{image}, Descriptor: v1.Descriptor{
 			MediaType: types.OCIManifestSchema1,
 			Platform:  &v1.Platform{OS: "linux", Architecture: architecture},
 		}})
@@ -83,6 +83,12 @@ func (s standIn) index(ctx context.Context, d debian) (v1.ImageIndex, error) {
 	}
 	return annotated, nil
 }
+
+// plainImage keeps the library from calling an ordinary image an artifact in
+// the index: the registries that we stand in for do not.
+type plainImage struct{ v1.Image }
+
+func (plainImage) ArtifactType() (string, error) { return "", nil }
 
 func (s standIn) image(ctx context.Context, d debian, architecture, description string) (v1.Image, error) {
 	t := newTree()

@@ -12,7 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -44,16 +44,15 @@ type daemonState struct {
 // node, so it alone waits for children: a second waiter would steal the exit
 // status that the other one is waiting for.
 type supervisor struct {
-	logs  string
-	state string
+	site site
 
 	mu     sync.Mutex
 	exits  map[int]chan syscall.WaitStatus
 	states map[string]*daemonState
 }
 
-func newSupervisor(logs, state string) *supervisor {
-	return &supervisor{logs: logs, state: state, exits: map[int]chan syscall.WaitStatus{}, states: map[string]*daemonState{}}
+func newSupervisor(s site) *supervisor {
+	return &supervisor{site: s, exits: map[int]chan syscall.WaitStatus{}, states: map[string]*daemonState{}}
 }
 
 // run keeps the daemons running until ctx is done. It does not stop them: the
@@ -121,7 +120,7 @@ func (s *supervisor) keep(ctx context.Context, d daemon) {
 func (s *supervisor) awaitNeeds(ctx context.Context, d daemon) {
 	for _, need := range d.Needs {
 		for ctx.Err() == nil {
-			err := poll(ctx, needWithin, need, func(ctx context.Context) error { return answers(ctx, need) })
+			err := poll(ctx, needWithin, need, func(ctx context.Context) error { return s.answers(ctx, need) })
 			if err == nil {
 				break
 			}
@@ -130,8 +129,11 @@ func (s *supervisor) awaitNeeds(ctx context.Context, d daemon) {
 	}
 }
 
-// answers tells whether something listens on an address.
-func answers(ctx context.Context, need string) error {
+// answers tells whether something listens on an address, or serves a URL.
+func (s *supervisor) answers(ctx context.Context, need string) error {
+	if strings.HasPrefix(need, httpsPrefix) {
+		return checkURL(ctx, s.site, need)
+	}
 	network, address := dialAddress(need)
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, network, address)
@@ -163,7 +165,7 @@ func describe(status syscall.WaitStatus) string {
 }
 
 func (s *supervisor) start(d daemon) (<-chan syscall.WaitStatus, error) {
-	log, err := os.OpenFile(filepath.Join(s.logs, d.Name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	log, err := os.OpenFile(s.site.in("logs", d.Name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("opening the log: %w", err)
 	}
@@ -198,7 +200,7 @@ func (s *supervisor) update(name string, change func(*daemonState)) {
 	change(s.states[name])
 	content, err := json.Marshal(s.states)
 	if err == nil {
-		err = writeFile(s.state, content, 0o644)
+		err = writeFile(s.site.in("daemons.json"), content, 0o644)
 	}
 	if err != nil {
 		slog.Error("writing the state of the daemons failed", "error", err)

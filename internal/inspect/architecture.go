@@ -5,6 +5,7 @@ import (
 	"context"
 	"debug/elf"
 	"errors"
+	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -61,9 +62,9 @@ func Architecture(ctx context.Context, img v1.Image, p pipeline.Platform, limits
 		return Facts{}, registry.Classify("reading the layers of the image for "+p.String(), err)
 	}
 	s := &scan{platform: p, limits: limits, hidden: newHidden()}
-	for i := len(layers) - 1; i >= 0; i-- {
+	for i, layer := range slices.Backward(layers) {
 		s.lowest = i == 0
-		if err := s.layer(ctx, layers[i]); err != nil {
+		if err := s.layer(ctx, layer); err != nil {
 			return s.facts, explain(err, i, p)
 		}
 	}

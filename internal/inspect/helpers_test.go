@@ -82,7 +82,10 @@ func archive(t testing.TB, entries ...entry) []byte {
 func gzipped(t testing.TB, plain []byte) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	w := gzip.NewWriter(&b)
+	w, err := gzip.NewWriterLevel(&b, gzip.BestSpeed)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if _, err := w.Write(plain); err != nil {
 		t.Fatal(err)
 	}

@@ -66,7 +66,7 @@ func (s *scan) archive(in *source) error {
 	if err != nil {
 		return &formatError{err}
 	}
-	defer plain.Close()
+	defer func() { _ = plain.Close() }()
 	counted := &meter{r: plain, in: in, limits: s.limits, total: &s.facts.Bytes}
 	err = s.entries(tar.NewReader(counted))
 	if counted.err != nil {

@@ -11,8 +11,11 @@ import (
 	"github.com/ibshafique/base-images/internal/pipeline"
 )
 
-// maxMessage bounds what a container says in a condition.
-const maxMessage = 1024
+// What a container says in a condition is bounded.
+const (
+	maxMessage = 1024
+	maxLines   = 10
+)
 
 // Outcome reads how a build Job ended: the digest that push reports (a hint, to be read again from the
 // registry), or a pipeline fault: Waiting while it runs, Terminal when it has failed. pods are
@@ -95,9 +98,15 @@ func containerFailure(platform, container string, t *corev1.ContainerStateTermin
 	return pipeline.Terminalf(v1alpha1.ReasonBuildFailed, "%s: container %s exited with %d: %s", platform, container, t.ExitCode, tail(t.Message))
 }
 
-// tail keeps the end of a log, where the error is.
+// tail keeps the end of a log, where the error is, without Kaniko's own progress lines.
 func tail(s string) string {
-	s = strings.TrimSpace(s)
+	var lines []string
+	for line := range strings.Lines(s) {
+		if !strings.HasPrefix(line, "time=") || !strings.Contains(line, " level=info ") {
+			lines = append(lines, strings.TrimRight(line, "\r\n"))
+		}
+	}
+	s = strings.TrimSpace(strings.Join(lines[max(0, len(lines)-maxLines):], "\n"))
 	if len(s) > maxMessage {
 		s = "…" + strings.ToValidUTF8(s[len(s)-maxMessage:], "")
 	}

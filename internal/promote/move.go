@@ -4,7 +4,6 @@ package promote
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/google/go-containerregistry/pkg/name"
 
@@ -13,8 +12,8 @@ import (
 )
 
 // Move makes every tag of repo point to digest: the manifest is read once and the same
-// bytes are put under each tag, in the order of tags, a repeated one once. A tag that is
-// there already is left alone. Each tag that was moved is read back.
+// bytes are put under each tag, in the order of tags. A tag that is there already is left
+// alone. Each tag that was moved is read back.
 //
 // Tags that were moved before an error stay moved; calling Move again finishes the rest.
 // Two calls for one tag at a time race: the caller keeps to one per repository.
@@ -48,9 +47,7 @@ func parse(repo name.Repository, tags []string) ([]name.Tag, error) {
 			return nil, pipeline.Terminalf(pipeline.ReasonOutputInvalid,
 				"spec.output.tags: %.150q is not a tag: use up to 128 letters, digits and _ . -", t)
 		}
-		if tag := repo.Tag(t); !slices.Contains(out, tag) {
-			out = append(out, tag)
-		}
+		out = append(out, repo.Tag(t))
 	}
 	return out, nil
 }

@@ -73,16 +73,16 @@ type addressPolicy struct {
 
 // check returns an AddressError unless addr may be dialled for host and port.
 func (p addressPolicy) check(host, port string, addr netip.Addr) error {
-	real := reached(addr)
+	end := reached(addr)
 	switch {
-	case within(real, loopback):
+	case within(end, loopback):
 		if p.allowLoopback {
 			return nil
 		}
 		return &AddressError{Host: host, Addr: addr}
-	case within(real, never):
+	case within(end, never):
 		return &AddressError{Host: host, Addr: addr}
-	case within(real, private) && !p.privateHosts.has(host, port):
+	case within(end, private) && !p.privateHosts.has(host, port):
 		return &AddressError{Host: host, Addr: addr, Private: true}
 	}
 	return nil
@@ -116,9 +116,9 @@ func newHostSet(hosts []string) hostSet {
 
 func (s hostSet) has(host, port string) bool {
 	host = canonicalHost(host)
-	_, any := s[host]
+	_, whole := s[host]
 	_, exact := s[net.JoinHostPort(host, port)]
-	return any || exact
+	return whole || exact
 }
 
 // hasAddress is has for "host" or "host:port".

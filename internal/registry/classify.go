@@ -210,11 +210,12 @@ func said(err error) string {
 }
 
 func saidByRegistry(e *transport.Error) string {
-	msg := fmt.Sprintf("the registry answers %d", e.StatusCode)
+	var msg strings.Builder
+	fmt.Fprintf(&msg, "the registry answers %d", e.StatusCode)
 	for _, d := range e.Errors {
-		msg += fmt.Sprintf(" %s (%s)", d.Code, d.Message)
+		fmt.Fprintf(&msg, " %s (%s)", d.Code, d.Message)
 	}
-	return msg
+	return msg.String()
 }
 
 // clip bounds what others wrote, and keeps it on one line.

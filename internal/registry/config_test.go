@@ -51,7 +51,7 @@ func TestCABundleIsTrusted(t *testing.T) {
 	} {
 		t.Run(desc, func(t *testing.T) {
 			c := testClient(t, Config{CABundle: tt.bundle})
-			resolving(c, "127.0.0.1")
+			resolving(c)
 			_, err := c.Manifest(t.Context(), parse(t, c, "example.com:"+port+"/x:1"))
 			if got := fault(err); got != tt.want {
 				t.Errorf("got %v", err)

@@ -30,7 +30,7 @@ func TestRedirects(t *testing.T) {
 				}
 			}))
 			c := testClient(t, Config{CABundle: ca})
-			resolving(c, "127.0.0.1")
+			resolving(c)
 			resp, err := c.HTTPClient().Get("https://example.com:" + port + "/")
 			if err == nil {
 				_ = resp.Body.Close()
@@ -70,7 +70,7 @@ func TestAuthorizationStaysAtItsHost(t *testing.T) {
 		}
 	}))
 	c := testClient(t, Config{CABundle: ca})
-	resolving(c, "127.0.0.1")
+	resolving(c)
 	req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://example.com:"+port, nil)
 	req.SetBasicAuth("user", "secret")
 	req.Header.Set("Cookie", "session=1")
@@ -101,7 +101,7 @@ func TestPlainHTTPNeedsAnUnsafeSetting(t *testing.T) {
 	for desc, tt := range tests {
 		t.Run(desc, func(t *testing.T) {
 			c := testClient(t, tt.cfg)
-			resolving(c, "127.0.0.1")
+			resolving(c)
 			resp, err := c.HTTPClient().Get("http://registry.example:" + port + "/v2/")
 			if err == nil {
 				_ = resp.Body.Close()

@@ -68,15 +68,26 @@ func newManifest(doing string, desc v1.Descriptor, raw []byte) (Manifest, error)
 	}, nil
 }
 
-// manifestType decides what raw is, and refuses what could be read as both an image and an
-// index (https://github.com/opencontainers/image-spec/security/advisories/GHSA-77vh-xpmg-72qh).
+// manifestShape is what tells an image from an index.
+type manifestShape struct {
+	MediaType types.MediaType `json:"mediaType"`
+	Manifests json.RawMessage `json:"manifests"`
+	Config    json.RawMessage `json:"config"`
+	Layers    json.RawMessage `json:"layers"`
+}
+
+// fits refuses what could be read as both an image and an index
+// (https://github.com/opencontainers/image-spec/security/advisories/GHSA-77vh-xpmg-72qh).
+func (m manifestShape) fits(said types.MediaType) bool {
+	image := m.Config != nil || m.Layers != nil
+	index := m.Manifests != nil
+	return said.IsImage() && image && !index || said.IsIndex() && index && !image
+}
+
+// manifestType decides what raw is: what the registry says, if that is a type of version
+// 2 and raw says nothing else, or what raw says.
 func manifestType(header types.MediaType, raw []byte) (types.MediaType, error) {
-	var m struct {
-		MediaType types.MediaType `json:"mediaType"`
-		Manifests json.RawMessage `json:"manifests"`
-		Config    json.RawMessage `json:"config"`
-		Layers    json.RawMessage `json:"layers"`
-	}
+	var m manifestShape
 	if err := json.Unmarshal(raw, &m); err != nil {
 		return "", fmt.Errorf("it is not JSON: %w", err)
 	}
@@ -87,15 +98,13 @@ func manifestType(header types.MediaType, raw []byte) (types.MediaType, error) {
 	if !said.IsImage() && !said.IsIndex() {
 		said = m.MediaType
 	}
-	image := m.Config != nil || m.Layers != nil
-	index := m.Manifests != nil
-	switch {
-	case m.MediaType != "" && m.MediaType != said:
-		return "", fmt.Errorf("it is served as %q and says that it is %q", said, m.MediaType)
-	case said.IsImage() && image && !index, said.IsIndex() && index && !image:
-		return said, nil
+	if m.MediaType != "" && m.MediaType != said {
+		return "", fmt.Errorf("it is served as %q and says that it is %.100q", said, m.MediaType)
 	}
-	return "", fmt.Errorf("media type %q is not an image or index of version 2, or its content does not fit", said)
+	if !m.fits(said) {
+		return "", fmt.Errorf("media type %.100q is not an image or index of version 2, or its content does not fit", said)
+	}
+	return said, nil
 }
 
 // PutManifest writes the bytes of m, under a tag or under its digest. What m refers to

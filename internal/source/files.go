@@ -54,10 +54,10 @@ func ResolveFiles(files map[string][]byte, dockerfile string, changed time.Time)
 
 // contentID hashes names and contents; see ResolveFiles.
 func contentID(files map[string][]byte, names []string) string {
-	h := sha256.New()
-	fmt.Fprint(h, "basewright.dev/files/v1\n")
+	h := sha256.New() // whose Write never fails
+	h.Write([]byte("basewright.dev/files/v1\n"))
 	for _, name := range names {
-		fmt.Fprintf(h, "%d:%s%d:", len(name), name, len(files[name]))
+		h.Write(fmt.Appendf(nil, "%d:%s%d:", len(name), name, len(files[name])))
 		h.Write(files[name])
 	}
 	return fmt.Sprintf("sha256:%x", h.Sum(nil))

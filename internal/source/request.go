@@ -54,9 +54,9 @@ func parseURL(raw string) (*url.URL, error) {
 		return nil, pipeline.Terminalf(pipeline.ReasonSourceInvalid, "%s holds credentials, which everyone who may read the object sees: remove them, leaving %q, and revoke them", field, shown.String())
 	case u.Scheme != "https" && u.Scheme != "http":
 		return nil, pipeline.Terminalf(pipeline.ReasonSourceInvalid, "%s: %q is not supported: use https://", field, shown.String())
-	case u.Hostname() == "" || u.Path == "" || u.Path == "/":
+	case u.Hostname() == "" || strings.Trim(u.Path, "/") == "":
 		return nil, pipeline.Terminalf(pipeline.ReasonSourceInvalid, "%s: %q names no repository: write https://<host>/<repository>", field, shown.String())
-	case u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
+	case u.RawQuery+u.Fragment != "" || u.ForceQuery:
 		return nil, pipeline.Terminalf(pipeline.ReasonSourceInvalid, "%s has a query or a fragment: leave %q", field, shown.String())
 	}
 	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), strings.TrimRight(u.RawPath, "/")

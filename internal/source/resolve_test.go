@@ -96,13 +96,27 @@ func TestResolveGitReadsACommitOnce(t *testing.T) {
 		if err != nil || rev.ID != one || rev.Ref != "refs/heads/main" {
 			t.Fatalf("got %+v, %v", rev, err)
 		}
+		if string(rev.Dockerfile) != "FROM one\n" {
+			t.Fatalf("got %q", rev.Dockerfile)
+		}
 		rev.Dockerfile[0] = 'X' // what a caller does to its copy must not stay
 	}
 	if gets, posts := r.gets.Load(), r.posts.Load(); gets != 3 || posts != 1 {
 		t.Errorf("%d listings and %d fetches, want 3 and 1", gets, posts)
 	}
+}
+
+func TestResolveGitKnowsCommitsAndSeesNewOnes(t *testing.T) {
+	t.Parallel()
+	r := serve(t)
+	r.write("Dockerfile", "FROM one\n", 0o644)
+	one := r.commit()
+	resolver := NewResolver(local(t))
+	if _, err := resolver.ResolveGit(t.Context(), Git{URL: r.url}, ""); err != nil {
+		t.Fatal(err)
+	}
 	rev, err := resolver.ResolveGit(t.Context(), Git{URL: r.url, Ref: one}, "")
-	if err != nil || string(rev.Dockerfile) != "FROM one\n" || rev.Ref != one || r.gets.Load() != 3 {
+	if err != nil || string(rev.Dockerfile) != "FROM one\n" || rev.Ref != one || r.gets.Load() != 1 {
 		t.Errorf("got %+v, %v after %d listings", rev, err, r.gets.Load())
 	}
 	r.write("Dockerfile", "FROM two\n", 0o644)

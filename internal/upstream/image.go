@@ -10,9 +10,9 @@ import (
 	"github.com/ibshafique/base-images/internal/registry"
 )
 
-// image is a request with its reference taken apart.
+// image is a need with its reference taken apart.
 type image struct {
-	Request
+	need
 	// name is fully qualified, with the tag if it has one.
 	name string
 	// lookup is what a registry is asked: the tag, or the digest if that stays.
@@ -20,37 +20,37 @@ type image struct {
 }
 
 // images parses all requests before any registry is asked.
-func (r Resolver) images(requests []Request, refresh Refresh) ([]image, error) {
-	out := make([]image, 0, len(requests))
+func (r Resolver) images(needs []need, refresh Refresh) ([]image, error) {
+	out := make([]image, 0, len(needs))
 	var errs []error
-	for _, req := range requests {
-		img, err := r.image(req, refresh)
+	for _, n := range needs {
+		img, err := r.image(n, refresh)
 		errs = append(errs, err)
 		out = append(out, img)
 	}
 	return out, worst(errs)
 }
 
-func (r Resolver) image(req Request, refresh Refresh) (image, error) {
-	tagged, digest, pinned := strings.Cut(req.Ref, "@")
-	ref, err := r.Registry.Parse(req.Ref)
+func (r Resolver) image(n need, refresh Refresh) (image, error) {
+	tagged, digest, pinned := strings.Cut(n.ref, "@")
+	ref, err := r.Registry.Parse(n.ref)
 	if err != nil {
 		return image{}, err
 	}
 	if !pinned {
 		if refresh == Never {
-			return image{}, unpinned(req.Ref, ref)
+			return image{}, unpinned(n.ref, ref)
 		}
-		return image{Request: req, name: registry.Name(ref), lookup: ref}, nil
+		return image{need: n, name: registry.Name(ref), lookup: ref}, nil
 	}
 	if !hasTag(tagged) {
-		return image{Request: req, name: registry.RepositoryName(ref.Context()), lookup: ref}, nil
+		return image{need: n, name: registry.RepositoryName(ref.Context()), lookup: ref}, nil
 	}
 	tag, err := r.Registry.Parse(tagged)
 	if err != nil {
 		return image{}, err
 	}
-	img := image{Request: req, name: registry.Name(tag), lookup: ref.Context().Digest(digest)}
+	img := image{need: n, name: registry.Name(tag), lookup: ref.Context().Digest(digest)}
 	if refresh == Always {
 		img.lookup = tag
 	}
@@ -74,7 +74,7 @@ func (i image) upstream(at *location) pipeline.Upstream {
 	}
 	digest := at.manifest.Digest.String()
 	return pipeline.Upstream{
-		Ref:    i.Ref,
+		Ref:    i.ref,
 		Name:   i.name,
 		Digest: digest,
 		Pull:   registry.Name(at.repo.Digest(digest)),

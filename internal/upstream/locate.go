@@ -33,7 +33,7 @@ func (r Resolver) locate(ctx context.Context, img image) location {
 			break
 		}
 	}
-	return location{err: asUpstream(img.Ref, failed)}
+	return location{err: asUpstream(img.ref, failed)}
 }
 
 func elsewhere(err error) bool {

@@ -14,13 +14,13 @@ import (
 
 // checkPlatforms compares an image with the platforms that need it.
 func (r Resolver) checkPlatforms(ctx context.Context, img image, at *location) error {
-	if len(img.Platforms) == 0 {
+	if len(img.platforms) == 0 {
 		return nil
 	}
 	if at.manifest.MediaType.IsIndex() {
 		return checkIndex(img, at.manifest.Raw)
 	}
-	if !img.Final {
+	if len(img.final) == 0 {
 		return nil
 	}
 	return r.checkSingle(ctx, img, at)
@@ -37,7 +37,7 @@ func checkIndex(img image, raw []byte) error {
 			has = append(has, pipeline.Platform{OS: m.Platform.OS, Architecture: m.Platform.Architecture})
 		}
 	}
-	return compare(img, has)
+	return compare(img.name, img.platforms, has)
 }
 
 func (r Resolver) checkSingle(ctx context.Context, img image, at *location) error {
@@ -49,18 +49,18 @@ func (r Resolver) checkSingle(ctx context.Context, img image, at *location) erro
 	if err != nil {
 		return registry.Classify("reading the config of "+img.name, err)
 	}
-	return compare(img, []pipeline.Platform{{OS: config.OS, Architecture: config.Architecture}})
+	return compare(img.name, img.final, []pipeline.Platform{{OS: config.OS, Architecture: config.Architecture}})
 }
 
 // compare names the first platform that is missing.
-func compare(img image, has []pipeline.Platform) error {
-	for _, p := range img.Platforms {
+func compare(name string, wanted, has []pipeline.Platform) error {
+	for _, p := range wanted {
 		if slices.Contains(has, p) {
 			continue
 		}
 		return pipeline.Terminalf(pipeline.ReasonUpstreamMissingPlatform,
 			"the Dockerfile uses %s, which has no image for %s (it has %s): choose an image that has it, or remove %s from spec.platforms",
-			img.name, p, list(has), p)
+			name, p, list(has), p)
 	}
 	return nil
 }

@@ -76,24 +76,37 @@ func (r Resolver) Resolve(ctx context.Context, requests []Request, refresh Refre
 	return out, nil
 }
 
+// need is what all requests for one Ref need together.
+type need struct {
+	ref string
+	// platforms need the image; those in final, as the base of the final stage.
+	platforms, final []pipeline.Platform
+}
+
 // merge joins the requests for the same Ref.
-func merge(requests []Request) []Request {
-	var out []Request
+func merge(requests []Request) []need {
+	var out []need
 	for _, req := range requests {
-		i := slices.IndexFunc(out, func(o Request) bool { return o.Ref == req.Ref })
+		i := slices.IndexFunc(out, func(n need) bool { return n.ref == req.Ref })
 		if i < 0 {
-			req.Platforms = slices.Clone(req.Platforms)
-			out = append(out, req)
-			continue
+			i = len(out)
+			out = append(out, need{ref: req.Ref})
 		}
-		out[i].Final = out[i].Final || req.Final
-		for _, p := range req.Platforms {
-			if !slices.Contains(out[i].Platforms, p) {
-				out[i].Platforms = append(out[i].Platforms, p)
-			}
+		out[i].platforms = union(out[i].platforms, req.Platforms)
+		if req.Final {
+			out[i].final = union(out[i].final, req.Platforms)
 		}
 	}
 	return out
+}
+
+func union(a, b []pipeline.Platform) []pipeline.Platform {
+	for _, p := range b {
+		if !slices.Contains(a, p) {
+			a = append(a, p)
+		}
+	}
+	return a
 }
 
 // lookUp finds every image once, by the full name that is looked up: two spellings of one

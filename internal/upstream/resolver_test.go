@@ -2,156 +2,16 @@ package upstream
 
 import (
 	"errors"
-	"io"
-	"log"
 	"net/http"
-	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	inmemory "github.com/google/go-containerregistry/pkg/registry"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/empty"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/random"
 
 	"github.com/ibshafique/base-images/internal/pipeline"
 	"github.com/ibshafique/base-images/internal/registry"
 )
-
-var (
-	amd64 = pipeline.Platform{OS: "linux", Architecture: "amd64"}
-	arm64 = pipeline.Platform{OS: "linux", Architecture: "arm64"}
-)
-
-// server is a registry on loopback that counts what it is asked, and may fail.
-type server struct {
-	host   string
-	client *registry.Client
-
-	mu       sync.Mutex
-	manifest map[string]int // GET of a manifest by its path
-	fail     int            // a status for every manifest, or 0
-}
-
-func newServer(t *testing.T) *server {
-	t.Helper()
-	store := inmemory.New(inmemory.Logger(log.New(io.Discard, "", 0)))
-	s := &server{manifest: map[string]int{}}
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.mu.Lock()
-		fail := s.fail
-		if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/manifests/") {
-			s.manifest[r.URL.Path]++
-		}
-		s.mu.Unlock()
-		if fail != 0 && r.URL.Path != "/v2/" {
-			w.Header().Set("Retry-After", "7")
-			w.WriteHeader(fail)
-			return
-		}
-		store.ServeHTTP(w, r)
-	}))
-	t.Cleanup(srv.Close)
-	s.host = strings.TrimPrefix(srv.URL, "http://")
-	s.client = client(t)
-	return s
-}
-
-func client(t *testing.T, mirrors ...registry.Mirror) *registry.Client {
-	t.Helper()
-	c, err := registry.New(registry.Config{UnsafeLoopback: true, Mirrors: mirrors, Limits: registry.Limits{RequestTimeout: 10 * time.Second}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
-func testImage(t *testing.T, p pipeline.Platform) v1.Image {
-	t.Helper()
-	img, err := random.Image(32, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	img, err = mutate.ConfigFile(img, &v1.ConfigFile{OS: p.OS, Architecture: p.Architecture})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return img
-}
-
-// pushIndex pushes an index of platforms and returns its digest.
-func (s *server) pushIndex(t *testing.T, repo, tag string, platforms ...pipeline.Platform) string {
-	t.Helper()
-	r, err := s.client.Repository(s.host + "/" + repo)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var idx v1.ImageIndex = empty.Index
-	for _, p := range platforms {
-		img := testImage(t, p)
-		if _, err := s.client.PushImage(t.Context(), r, img); err != nil {
-			t.Fatal(err)
-		}
-		idx = mutate.AppendManifests(idx, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{
-			Platform: &v1.Platform{OS: p.OS, Architecture: p.Architecture},
-		}})
-	}
-	d, err := s.client.PushIndex(t.Context(), r, idx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.tag(t, repo, tag, d.DigestStr())
-	return d.DigestStr()
-}
-
-func (s *server) pushImage(t *testing.T, repo, tag string, p pipeline.Platform) string {
-	t.Helper()
-	r, err := s.client.Repository(s.host + "/" + repo)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := s.client.PushImage(t.Context(), r, testImage(t, p))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.tag(t, repo, tag, d.DigestStr())
-	return d.DigestStr()
-}
-
-func (s *server) tag(t *testing.T, repo, tag, digest string) {
-	t.Helper()
-	r, err := s.client.Repository(s.host + "/" + repo)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := s.client.Manifest(t.Context(), r.Digest(digest))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.client.Tag(t.Context(), r.Tag(tag), m); err != nil {
-		t.Fatal(err)
-	}
-	s.mu.Lock()
-	clear(s.manifest)
-	s.mu.Unlock()
-}
-
-func fault(err error) string {
-	if t, ok := errors.AsType[*pipeline.Terminal](err); ok {
-		return "Terminal " + t.Reason
-	}
-	if t, ok := errors.AsType[*pipeline.Transient](err); ok {
-		return "Transient " + t.Reason
-	}
-	if err != nil {
-		return "plain"
-	}
-	return ""
-}
 
 func TestRefresh(t *testing.T) {
 	s := newServer(t)
@@ -277,6 +137,20 @@ func TestJoinedPlatformsAreAllChecked(t *testing.T) {
 	}
 }
 
+func TestOnlyFinalUsesAskASingleImageForTheirPlatforms(t *testing.T) {
+	s := newServer(t)
+	s.pushImage(t, "single", "1", amd64)
+	ref := s.host + "/single:1"
+	for final, want := range map[pipeline.Platform]string{amd64: "", arm64: "Terminal UpstreamMissingPlatform"} {
+		_, err := Resolver{s.client}.Resolve(t.Context(), []Request{
+			{Ref: ref, Platforms: []pipeline.Platform{arm64}}, {Ref: ref, Platforms: []pipeline.Platform{final}, Final: true},
+		}, Always)
+		if fault(err) != want {
+			t.Errorf("%s: %v", final, err)
+		}
+	}
+}
+
 func TestUnpinnedImagesAreRefusedBeforeAnyRequest(t *testing.T) {
 	s := newServer(t)
 	_, err := Resolver{s.client}.Resolve(t.Context(), []Request{{Ref: s.host + "/x"}}, Never)
@@ -324,16 +198,27 @@ func TestMirrors(t *testing.T) {
 			if fault(err) != tt.err {
 				t.Fatalf("got %v, want %s", err, tt.err)
 			}
-			if err == nil && (got[0].Pull != where[tt.from] || got[0].Name != own.host+"/x:1") {
-				t.Errorf("got %+v", got[0])
-			}
-			if err != nil && tt.mirrorFail != denied && (!strings.Contains(err.Error(), own.host) || !strings.Contains(err.Error(), mirror.host)) {
-				t.Errorf("%q does not name both", err)
-			}
-			if f, ok := errors.AsType[*pipeline.Transient](err); ok && f.After != 7*time.Second {
-				t.Errorf("After = %s", f.After)
+			if err == nil {
+				want := pipeline.Upstream{Ref: own.host + "/x:1", Name: own.host + "/x:1", Digest: got[0].Digest, Pull: where[tt.from]}
+				if got[0] != want {
+					t.Errorf("got %+v, want %+v", got[0], want)
+				}
+			} else if tt.mirrorFail != denied {
+				namesBoth(t, err, own.host, mirror.host)
 			}
 		})
+	}
+}
+
+func namesBoth(t *testing.T, err error, hosts ...string) {
+	t.Helper()
+	for _, host := range hosts {
+		if !strings.Contains(err.Error(), host) {
+			t.Errorf("%q does not name %s", err, host)
+		}
+	}
+	if f, ok := errors.AsType[*pipeline.Transient](err); ok && f.After != 7*time.Second {
+		t.Errorf("After = %s", f.After)
 	}
 }
 

@@ -79,6 +79,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: dockerfile
       type:
         scalar: string
+    - name: dockerfilePath
+      type:
+        scalar: string
     - name: inputs
       type:
         namedType: com.github.ibshafique.base-images.api.v1alpha1.BuildInputs

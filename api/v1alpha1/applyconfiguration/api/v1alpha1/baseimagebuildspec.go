@@ -29,6 +29,8 @@ type BaseImageBuildSpecApplyConfiguration struct {
 	SourceTime *v1.Time `json:"sourceTime,omitempty"`
 	// dockerfile is the content of the Dockerfile before references were replaced by digests.
 	Dockerfile *string `json:"dockerfile,omitempty"`
+	// dockerfilePath is where the Dockerfile is in the build context.
+	DockerfilePath *string `json:"dockerfilePath,omitempty"`
 	// target is the stage to build. Default: the last one.
 	Target *string `json:"target,omitempty"`
 	// buildArgs are values of the Dockerfile's ARGs.
@@ -115,6 +117,14 @@ func (b *BaseImageBuildSpecApplyConfiguration) WithSourceTime(value v1.Time) *Ba
 // If called multiple times, the Dockerfile field is set to the value of the last call.
 func (b *BaseImageBuildSpecApplyConfiguration) WithDockerfile(value string) *BaseImageBuildSpecApplyConfiguration {
 	b.Dockerfile = &value
+	return b
+}
+
+// WithDockerfilePath sets the DockerfilePath field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the DockerfilePath field is set to the value of the last call.
+func (b *BaseImageBuildSpecApplyConfiguration) WithDockerfilePath(value string) *BaseImageBuildSpecApplyConfiguration {
+	b.DockerfilePath = &value
 	return b
 }
 

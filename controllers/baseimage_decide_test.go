@@ -1,0 +1,117 @@
+package controllers
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/ibshafique/base-images/api/v1alpha1"
+)
+
+// decidable is an image created at ten o'clock on a Monday with a weekly schedule.
+func decidable(t *testing.T) *v1alpha1.BaseImage {
+	image := scheduled("0 0 * * 0", "UTC", 0, 24*time.Hour)
+	image.CreationTimestamp = metav1.NewTime(at(t, "2026-11-23T10:00:00Z"))
+	image.Spec.Source.Git = &v1alpha1.GitSource{URL: "https://git.example/images", Ref: "main"}
+	image.Spec.Output.Repository = "registry.example/base/one"
+	return image
+}
+
+func TestDecide(t *testing.T) {
+	tests := map[string]struct {
+		now    string
+		change func(*v1alpha1.BaseImage)
+		// built says when the last build of the unchanged spec was started; empty before the first.
+		built string
+		want  []v1alpha1.BuildReasonType
+		next  string
+	}{
+		"a new image is built": {
+			now: "2026-11-23T10:00:01Z", want: []v1alpha1.BuildReasonType{v1alpha1.BuildReasonSpecChanged}, next: "2026-11-29T00:00:00Z"},
+		"an image that was built rests until its schedule": {
+			now: "2026-11-25T10:00:00Z", built: "2026-11-23T10:00:01Z", next: "2026-11-29T00:00:00Z"},
+		"a restart of the operator builds nothing": {
+			now: "2026-11-23T10:00:02Z", built: "2026-11-23T10:00:01Z", next: "2026-11-29T00:00:00Z"},
+		"the schedule builds": {
+			now: "2026-11-29T00:00:00Z", built: "2026-11-23T10:00:01Z", want: []v1alpha1.BuildReasonType{v1alpha1.BuildReasonScheduled}, next: "2026-12-06T00:00:00Z"},
+		"another repository builds": {
+			now: "2026-11-25T10:00:00Z", built: "2026-11-23T10:00:01Z", next: "2026-11-29T00:00:00Z",
+			change: func(i *v1alpha1.BaseImage) { i.Spec.Output.Repository = "registry.example/base/two" },
+			want:   []v1alpha1.BuildReasonType{v1alpha1.BuildReasonSpecChanged}},
+		"another build argument builds": {
+			now: "2026-11-25T10:00:00Z", built: "2026-11-23T10:00:01Z", next: "2026-11-29T00:00:00Z",
+			change: func(i *v1alpha1.BaseImage) { i.Spec.BuildArgs = []v1alpha1.BuildArg{{Name: "A", Value: "1"}} },
+			want:   []v1alpha1.BuildReasonType{v1alpha1.BuildReasonSpecChanged}},
+		"another schedule builds nothing": {
+			now: "2026-11-25T10:00:00Z", built: "2026-11-23T10:00:01Z", next: "2026-11-26T00:00:00Z",
+			change: func(i *v1alpha1.BaseImage) {
+				i.Spec.Schedule = "0 0 * * *"
+				i.Spec.StartingDeadline.Duration = time.Hour
+			}},
+		"another history limit builds nothing": {
+			now: "2026-11-25T10:00:00Z", built: "2026-11-23T10:00:01Z", next: "2026-11-29T00:00:00Z",
+			change: func(i *v1alpha1.BaseImage) { i.Spec.History.Failed = ptr.To[int32](9) }},
+		"a request builds": {
+			now: "2026-11-25T10:00:00Z", built: "2026-11-23T10:00:01Z", next: "2026-11-29T00:00:00Z",
+			change: func(i *v1alpha1.BaseImage) {
+				i.Annotations = map[string]string{v1alpha1.BuildRequestedAtAnnotation: "2026-11-25T09:59:00Z"}
+			},
+			want: []v1alpha1.BuildReasonType{v1alpha1.BuildReasonRequested}},
+		"all reasons are told": {
+			now: "2026-11-29T00:00:00Z", built: "2026-11-23T10:00:01Z", next: "2026-12-06T00:00:00Z",
+			change: func(i *v1alpha1.BaseImage) {
+				i.Annotations = map[string]string{v1alpha1.BuildRequestedAtAnnotation: "now"}
+				i.Spec.Target = "debug"
+			},
+			want: []v1alpha1.BuildReasonType{v1alpha1.BuildReasonSpecChanged, v1alpha1.BuildReasonRequested, v1alpha1.BuildReasonScheduled}},
+		"a suspended image has no scheduled run due": {
+			now: "2026-11-29T00:00:00Z", built: "2026-11-23T10:00:01Z", next: "2026-12-06T00:00:00Z",
+			change: func(i *v1alpha1.BaseImage) { i.Spec.Suspend = true }},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			image := decidable(t)
+			s := &state{image: image, now: at(t, tc.now)}
+			if tc.built != "" {
+				s.last = &v1alpha1.BuildSummary{Attempt: 1, Inputs: v1alpha1.BuildInputs{Spec: specDigest(&image.Spec)},
+					StartedAt: ptr.To(metav1.NewTime(at(t, tc.built)))}
+			}
+			if tc.change != nil {
+				tc.change(image)
+			}
+			p, err := decide(s)
+			if err != nil {
+				t.Fatalf("decide: %v", err)
+			}
+			var got []v1alpha1.BuildReasonType
+			for _, r := range p.reasons {
+				got = append(got, r.Type)
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("reasons (-want +got):\n%s", diff)
+			}
+			if got := timestamp(p.next); got != tc.next {
+				t.Errorf("next = %s, want %s", got, tc.next)
+			}
+		})
+	}
+}
+
+func TestDecideRecordsOldAndNewValues(t *testing.T) {
+	image := decidable(t)
+	image.Annotations = map[string]string{v1alpha1.BuildRequestedAtAnnotation: "second"}
+	s := &state{image: image, now: at(t, "2026-11-25T10:00:00Z"), last: &v1alpha1.BuildSummary{
+		Inputs:    v1alpha1.BuildInputs{Spec: specDigest(&image.Spec), RequestedAt: "first"},
+		StartedAt: ptr.To(metav1.NewTime(at(t, "2026-11-24T10:00:00Z")))}}
+	p, err := decide(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []v1alpha1.BuildReason{{Type: v1alpha1.BuildReasonRequested, Old: "first", New: "second"}}
+	if diff := cmp.Diff(want, p.reasons); diff != "" {
+		t.Errorf("reasons (-want +got):\n%s", diff)
+	}
+}

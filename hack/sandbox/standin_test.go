@@ -1,0 +1,162 @@
+//go:build linux
+
+package main
+
+import (
+	"archive/tar"
+	"errors"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+)
+
+// fakeDebian has the files that the stand-ins are made of.
+func fakeDebian(t *testing.T) debian {
+	t.Helper()
+	d := debian{dir: t.TempDir()}
+	const busybox = "#!/bin/sh\nprintf 'bin/busybox\\nbin/sh\\nusr/bin/awk\\n'\n"
+	for path, content := range map[string]string{
+		"busybox-static_amd64/bin/busybox":                            busybox,
+		"busybox-static_arm64/bin/busybox":                            "arm",
+		"base-files_amd64/usr/lib/os-release":                         "ID=debian\n",
+		"base-files_arm64/usr/lib/os-release":                         "ID=debian\n",
+		"ca-certificates_all/usr/share/ca-certificates/mozilla/B.crt": "second",
+		"ca-certificates_all/usr/share/ca-certificates/mozilla/A.crt": "first\n",
+		"tzdata_all/usr/share/zoneinfo/Etc/UTC":                       "utc",
+		"busybox-static_amd64/DEBIAN/control":                         "Package: busybox-static\n",
+		"busybox-static_arm64/DEBIAN/control":                         "Package: busybox-static\n",
+		"base-files_amd64/DEBIAN/control":                             "Package: base-files\n",
+		"base-files_arm64/DEBIAN/control":                             "Package: base-files\n",
+		"ca-certificates_all/DEBIAN/control":                          "Package: ca-certificates\n",
+		"tzdata_all/DEBIAN/control":                                   "Package: tzdata\n",
+	} {
+		if err := writeFile(filepath.Join(d.dir, "content", path), []byte(content), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("Etc/UTC", filepath.Join(d.content("tzdata", "all"), "usr/share/zoneinfo/UTC")); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestStandInsAreTheSameEveryTime(t *testing.T) {
+	for _, s := range standIns {
+		t.Run(s.original, func(t *testing.T) {
+			var digests []v1.Hash
+			for range 2 {
+				index, err := s.index(t.Context(), fakeDebian(t))
+				if err != nil {
+					t.Fatal(err)
+				}
+				digest, err := index.Digest()
+				if err != nil {
+					t.Fatal(err)
+				}
+				digests = append(digests, digest)
+			}
+			if digests[0] != digests[1] {
+				t.Errorf("got %v", digests)
+			}
+		})
+	}
+}
+
+func TestStandInsAreIndexesOfTwoOrdinaryImages(t *testing.T) {
+	for _, s := range standIns {
+		t.Run(s.original, func(t *testing.T) {
+			index, err := s.index(t.Context(), fakeDebian(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			manifest, err := index.IndexManifest()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if manifest.Annotations[descriptionKey] == "" {
+				t.Error("the index does not say what it is")
+			}
+			var architectures []string
+			for _, m := range manifest.Manifests {
+				architectures = append(architectures, m.Platform.Architecture)
+				if m.ArtifactType != "" {
+					t.Errorf("an image is called an artifact: %s", m.ArtifactType)
+				}
+			}
+			if !slices.Equal(architectures, []string{"amd64", "arm64"}) {
+				t.Errorf("got %v", architectures)
+			}
+		})
+	}
+}
+
+// files lists what an image holds: content, or -> and a link's target.
+func files(t *testing.T, image v1.Image) map[string]string {
+	t.Helper()
+	content := mutate.Extract(image)
+	defer func() { _ = content.Close() }()
+	found := map[string]string{}
+	for reader := tar.NewReader(content); ; {
+		header, err := reader.Next()
+		if errors.Is(err, io.EOF) {
+			return found
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found[header.Name] = string(text)
+		if header.Linkname != "" {
+			found[header.Name] = "-> " + header.Linkname
+		}
+	}
+}
+
+func TestStandInContents(t *testing.T) {
+	d := fakeDebian(t)
+	for original, want := range map[string]map[string]string{
+		"docker.io/library/alpine:3.23": {
+			"bin/busybox": "arm", "bin/sh": "-> /bin/busybox", "usr/bin/awk": "-> /bin/busybox",
+			bundlePath: "first\nsecond\n", "etc/os-release": "-> ../usr/lib/os-release",
+			"var/lib/dpkg/status.d/busybox-static": "Package: busybox-static\n",
+		},
+		"gcr.io/distroless/static-debian13:nonroot": {
+			bundlePath: "first\nsecond\n", "usr/share/zoneinfo/Etc/UTC": "utc", "usr/share/zoneinfo/UTC": "-> Etc/UTC",
+			"etc/nsswitch.conf": "hosts: files dns\n", "home/nonroot": "",
+		},
+	} {
+		at := slices.IndexFunc(standIns, func(s standIn) bool { return s.original == original })
+		image, err := standIns[at].image(t.Context(), d, "arm64", "text")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := files(t, image)
+		for path, content := range want {
+			if have, ok := got[path]; !ok || have != content {
+				t.Errorf("%s: %s is %q, want %q; there are %v", original, path, have, content, slices.Sorted(maps.Keys(got)))
+			}
+		}
+	}
+}
+
+func TestStaticStandInHasNoShell(t *testing.T) {
+	at := slices.IndexFunc(standIns, func(s standIn) bool { return s.config.User == "65532" })
+	image, err := standIns[at].image(t.Context(), fakeDebian(t), "amd64", "text")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path := range files(t, image) {
+		if base := filepath.Base(path); base == "sh" || base == "busybox" {
+			t.Errorf("there is a %s", path)
+		}
+	}
+}

@@ -1,0 +1,5 @@
+//go:build apiserver
+
+package apiserver
+import "testing"
+func TestX(t *testing.T){ t.Log(cfg.Host) }
