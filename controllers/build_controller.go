@@ -23,6 +23,9 @@ import (
 	"github.com/ibshafique/base-images/internal/registry"
 )
 
+// passTimeout bounds one pass over a build, against a registry that sends a layer drop by drop.
+const passTimeout = 15 * time.Minute
+
 // BuildReconciler takes a BaseImageBuild through its phases: build, index, promote. Each phase first looks
 // for its durable evidence (a Job, a digest in the registry) and is done if it is there, so that a
 // crash after any line loses nothing and repeats nothing.
@@ -110,6 +113,8 @@ type phase struct {
 
 // advance returns a sentence for each phase that is done, and why the next one is not.
 func (run *buildRun) advance(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, passTimeout)
+	defer cancel()
 	var done []string
 	for _, p := range run.phases() {
 		message, err := p.do(ctx)

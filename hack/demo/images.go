@@ -6,12 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
-	"strings"
 	"time"
+
+	"github.com/ibshafique/base-images/hack/publish"
 )
 
 var baseImages = []string{"scratch-plus", "distroless-static", "wolfi-micro"}
@@ -25,7 +23,7 @@ const (
 // repositories of the sandbox, and follows them until they are Ready.
 func (d *demo) images(ctx context.Context) error {
 	d.say("publishing images/base to the git server")
-	url, commit, err := d.publish(ctx)
+	url, commit, err := publish.Directory(ctx, ".", "base-images", "images")
 	if err != nil {
 		return err
 	}
@@ -49,64 +47,6 @@ func (d *demo) images(ctx context.Context) error {
 	}
 	fmt.Printf("\nThe sandbox stays up. To look around: export KUBECONFIG=$PWD/%s/kubeconfig; to remove it: make sandbox-down\n", sandboxDir)
 	return nil
-}
-
-// publish commits images/ of the working tree to a new repository with a fixed date, so that publishing the same
-// files again gives the same commit.
-func (d *demo) publish(ctx context.Context) (url, commit string, err error) {
-	url, err = d.output(ctx, "bin/sandbox", "git-repo", "base-images")
-	if err != nil {
-		return "", "", err
-	}
-	dir, err := os.MkdirTemp("", "basewright-demo-")
-	if err != nil {
-		return "", "", fmt.Errorf("making a directory for the repository: %w", err)
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	if err := os.CopyFS(filepath.Join(dir, "images"), os.DirFS("images")); err != nil {
-		return "", "", fmt.Errorf("copying images/: %w", err)
-	}
-	commit, err = commitAndPush(ctx, dir, url)
-	return url, commit, err
-}
-
-func commitAndPush(ctx context.Context, dir, url string) (commit string, err error) {
-	header, err := basicAuth()
-	if err != nil {
-		return "", err
-	}
-	ca, err := filepath.Abs(filepath.Join(sandboxDir, "ca.crt"))
-	if err != nil {
-		return "", fmt.Errorf("finding the sandbox's CA: %w", err)
-	}
-	for _, args := range [][]string{
-		{"init", "--quiet", "--initial-branch=main"},
-		{"add", "--all"},
-		{"-c", "user.name=Basewright", "-c", "user.email=demo@basewright.test", "commit", "--quiet", "--message=Base images"},
-		{"push", "--quiet", "--force", url, "main"},
-		{"rev-parse", "HEAD"},
-	} {
-		if commit, err = gitIn(ctx, dir, ca, header, args...); err != nil {
-			return "", err
-		}
-	}
-	return commit, nil
-}
-
-// gitIn runs git with the sandbox's CA and credentials, and nothing of the user's configuration. They are in the
-// environment: GIT_SSL_CAINFO of the user would win over a setting, and arguments can be read by others.
-func gitIn(ctx context.Context, dir, ca, header string, args ...string) (string, error) {
-	const date = "2026-01-01T00:00:00Z"
-	cmd := exec.CommandContext(ctx, "git", args...)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GIT_AUTHOR_DATE="+date, "GIT_COMMITTER_DATE="+date,
-		"GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null", "GIT_TERMINAL_PROMPT=0",
-		"GIT_SSL_CAINFO="+ca, "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=http.extraHeader", "GIT_CONFIG_VALUE_0="+header)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("git: %w\n%s", err, strings.TrimSpace(string(out)))
-	}
-	return strings.TrimSpace(string(out)), nil
 }
 
 func (d *demo) applyImages(ctx context.Context, url string) error {

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -97,23 +96,4 @@ func dockerConfig() ([]byte, error) {
 		return nil, fmt.Errorf("reading the registry's credentials: %w", err)
 	}
 	return raw, nil
-}
-
-// basicAuth is the same credentials as a header, for git.
-func basicAuth() (string, error) {
-	raw, err := dockerConfig()
-	if err != nil {
-		return "", err
-	}
-	var config struct {
-		Auths map[string]struct{ Auth string }
-	}
-	if err := json.Unmarshal(raw, &config); err != nil {
-		return "", fmt.Errorf("reading the registry's credentials: %w", err)
-	}
-	auth := config.Auths[registryHost].Auth
-	if _, err := base64.StdEncoding.DecodeString(auth); err != nil || auth == "" {
-		return "", fmt.Errorf("reading the registry's credentials: none for %s", registryHost)
-	}
-	return "Authorization: Basic " + auth, nil
 }

@@ -190,6 +190,9 @@ func runPath(ctx context.Context, _ []string) error {
 	if err != nil {
 		return err
 	}
+	if err := checkMachine(); err != nil {
+		return err
+	}
 	found, err := build(ctx, s, newProgress(), []string{"kube"})
 	if err != nil {
 		return err

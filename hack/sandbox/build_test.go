@@ -65,6 +65,20 @@ func TestEveryGroupHasAModule(t *testing.T) {
 	}
 }
 
+func TestNamedVersionsAreThePinnedOnes(t *testing.T) {
+	for module, want := range map[string]string{
+		"kube":              "k8s.io/kubernetes v" + kubernetesVersion,
+		"dns":               "github.com/coredns/coredns v" + coreDNSVersion,
+		"kaniko":            "github.com/osscontainertools/kaniko " + kanikoVersion,
+		"kaniko-chainguard": "github.com/chainguard-dev/kaniko " + chainguardVersion,
+	} {
+		content, err := os.ReadFile(filepath.Join("tools", module, "go.mod"))
+		if err != nil || !strings.Contains(string(content), "\t"+want) {
+			t.Errorf("tools/%s/go.mod does not have %s: %v", module, want, err)
+		}
+	}
+}
+
 func TestIsVersionOf(t *testing.T) {
 	for entry, want := range map[string]bool{
 		"kaniko-0123456789ab":            true,

@@ -21,7 +21,7 @@ func cached(ctx context.Context, s site, p *progress, name, key, what string, fi
 	if exists(dir) {
 		return dir, prune(s.cache, name, filepath.Base(dir), time.Now())
 	}
-	unlock, err := lock(ctx, filepath.Join(s.cache, "locks", name))
+	unlock, err := lock(ctx, p, filepath.Join(s.cache, "locks", name))
 	if err != nil {
 		return "", err
 	}

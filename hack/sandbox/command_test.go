@@ -107,7 +107,7 @@ func TestPollStopsAtTheFirstSuccess(t *testing.T) {
 
 func TestLockIsOnRemovedFilesOfNoUse(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "dir", "lock")
-	unlock, err := lock(t.Context(), path)
+	unlock, err := lock(t.Context(), newProgress(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestLockIsOnRemovedFilesOfNoUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	unlock()
-	again, err := lock(t.Context(), path)
+	again, err := lock(t.Context(), newProgress(), path)
 	if err != nil {
 		t.Fatal(err)
 	}

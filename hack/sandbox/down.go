@@ -46,12 +46,12 @@ func runDown(ctx context.Context, _ []string) error {
 	if os.Geteuid() != 0 {
 		return errors.New("removing the sandbox needs root: run it with sudo or as root")
 	}
-	unlock, err := lock(ctx, s.in("lock"))
+	p := newProgress()
+	unlock, err := lock(ctx, p, s.in("lock"))
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	p := newProgress()
 	if err := p.during("removing the sandbox", func() error { return takeDown(ctx, s) }); err != nil {
 		return err
 	}

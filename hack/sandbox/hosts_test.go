@@ -43,20 +43,25 @@ func TestSetHostsKeepsTheLinkAndTheMode(t *testing.T) {
 		if err := setHosts(link, line); err != nil {
 			t.Fatal(err)
 		}
-		info, err := os.Lstat(file)
-		if err != nil || info.Mode() != 0o640 {
-			t.Errorf("the file is %v, %v", info, err)
-		}
 		if target, err := os.Readlink(link); err != nil || target != file {
 			t.Errorf("the link points to %q, %v", target, err)
 		}
-		content, err := os.ReadFile(file)
-		if err != nil || string(content) != line+"127.0.0.1 localhost\n" {
-			t.Errorf("the file holds %q, %v", content, err)
-		}
+		checkFile(t, file, 0o640, line+"127.0.0.1 localhost\n")
 	}
 	left, err := os.ReadDir(dir)
 	if err != nil || len(left) != 2 {
 		t.Errorf("temporary files stayed: %v, %v", left, err)
+	}
+}
+
+func checkFile(t *testing.T, path string, mode os.FileMode, want string) {
+	t.Helper()
+	info, err := os.Lstat(path)
+	if err != nil || info.Mode() != mode {
+		t.Errorf("the file is %v, %v", info, err)
+	}
+	content, err := os.ReadFile(path)
+	if err != nil || string(content) != want {
+		t.Errorf("the file holds %q, %v", content, err)
 	}
 }

@@ -16,10 +16,15 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/partial"
 )
 
-const coreDNSVersion = "1.12.4"
+// The versions that the modules under tools/ pin.
+const (
+	coreDNSVersion    = "1.12.4"
+	kanikoVersion     = "v1.27.5"
+	chainguardVersion = "v1.25.6"
+)
 
-// content is an image or an index of images.
-type content interface {
+// artifact is an image or an index of images.
+type artifact interface {
 	partial.Describable
 	partial.WithRawManifest
 }
@@ -29,7 +34,7 @@ type recipe struct {
 	// name is the entry in the cache, target the reference in the registry.
 	name   string
 	target string
-	make   func(ctx context.Context, b builds, d debian) (content, error)
+	make   func(ctx context.Context, b builds, d debian) (artifact, error)
 }
 
 // recipes lists every image that up pushes. The first ones are what the
@@ -44,17 +49,17 @@ func recipes() []recipe {
 		list = append(list, recipe{
 			name:   "standin-" + filepath.Base(repository),
 			target: registryHost + "/mirror/" + s.original,
-			make: func(ctx context.Context, _ builds, d debian) (content, error) {
+			make: func(ctx context.Context, _ builds, d debian) (artifact, error) {
 				return s.index(ctx, d)
 			},
 		})
 	}
-	return append(list, kanikoRecipe("kaniko", "v1.27.5"), kanikoRecipe("kaniko-chainguard", "v1.25.6"))
+	return append(list, kanikoRecipe("kaniko", kanikoVersion), kanikoRecipe("kaniko-chainguard", chainguardVersion))
 }
 
 // programRecipe is an image that holds one static program.
 func programRecipe(name, repository, group, program, user string) recipe {
-	return recipe{name: name, target: registryHost + "/sandbox/" + repository, make: func(_ context.Context, b builds, _ debian) (content, error) {
+	return recipe{name: name, target: registryHost + "/sandbox/" + repository, make: func(_ context.Context, b builds, _ debian) (artifact, error) {
 		t := newTree()
 		if err := t.copyFile(b.bin(group, program), program, 0o755); err != nil {
 			return nil, err
@@ -66,7 +71,7 @@ func programRecipe(name, repository, group, program, user string) recipe {
 // kanikoRecipe is laid out as the release images of Kaniko are: a step of a
 // build sees the same files and the same environment.
 func kanikoRecipe(group, version string) recipe {
-	return recipe{name: group + "-image", target: registryHost + "/sandbox/" + group + ":" + version, make: func(_ context.Context, b builds, d debian) (content, error) {
+	return recipe{name: group + "-image", target: registryHost + "/sandbox/" + group + ":" + version, make: func(_ context.Context, b builds, d debian) (artifact, error) {
 		t := newTree()
 		if err := t.copyFile(b.bin(group, "executor"), "kaniko/executor", 0o755); err != nil {
 			return nil, err
@@ -130,7 +135,7 @@ func imageKey(source string, r recipe, b builds, d debian) string {
 }
 
 func (r recipe) writeLayout(ctx context.Context, dir string, b builds, d debian) error {
-	c, err := r.make(ctx, b, d)
+	made, err := r.make(ctx, b, d)
 	if err != nil {
 		return err
 	}
@@ -138,10 +143,10 @@ func (r recipe) writeLayout(ctx context.Context, dir string, b builds, d debian)
 	if err != nil {
 		return fmt.Errorf("making a layout: %w", err)
 	}
-	if index, ok := c.(v1.ImageIndex); ok {
+	if index, ok := made.(v1.ImageIndex); ok {
 		return path.AppendIndex(index)
 	}
-	image, ok := c.(v1.Image)
+	image, ok := made.(v1.Image)
 	if !ok {
 		return fmt.Errorf("%s is neither an image nor an index", r.target)
 	}

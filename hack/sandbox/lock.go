@@ -18,14 +18,17 @@ import (
 const lockWait = 30 * time.Minute
 
 // lock takes an exclusive lock on path and returns how to give it back.
-func lock(ctx context.Context, path string) (func(), error) {
+func lock(ctx context.Context, p *progress, path string) (func(), error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o711); err != nil {
 		return nil, fmt.Errorf("making the directory of %s: %w", path, err)
 	}
-	var held *os.File
-	err := poll(ctx, lockWait, "the lock "+path, func(context.Context) error {
-		file, err := tryLock(path)
-		held = file
+	held, err := tryLock(path)
+	if err == nil {
+		return func() { _ = held.Close() }, nil
+	}
+	p.say("waiting for another sandbox command to end")
+	err = poll(ctx, lockWait, "the lock "+path, func(context.Context) error {
+		held, err = tryLock(path)
 		return err
 	})
 	if err != nil {

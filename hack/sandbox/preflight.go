@@ -59,18 +59,20 @@ func preflight(s site) error {
 }
 
 func checkDisk(s site) error {
-	need := uint64(warmDisk)
+	cache := uint64(warmDisk)
 	if isCold(s) {
-		need = coldDisk
+		cache = coldDisk
 	}
-	for _, dir := range []string{s.cache, s.state} {
-		free, err := freeSpace(dir)
-		if err != nil {
-			return err
-		}
-		if free < need {
-			return fmt.Errorf("the sandbox needs %d GiB of free disk at %s, and there are %d", need/gibibyte, dir, free/gibibyte)
-		}
+	return errors.Join(wantSpace(s.state, warmDisk), wantSpace(s.cache, cache))
+}
+
+func wantSpace(dir string, need uint64) error {
+	free, err := freeSpace(dir)
+	if err != nil {
+		return err
+	}
+	if free < need {
+		return fmt.Errorf("the sandbox needs %d GiB of free disk at %s, and there are %d", need/gibibyte, dir, free/gibibyte)
 	}
 	return nil
 }

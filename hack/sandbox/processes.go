@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -72,7 +73,14 @@ func isNode(s site, pid int) bool {
 		return true
 	}
 	theirs, err := os.Stat(filepath.Join(proc, "root", s.state))
-	return err == nil && os.SameFile(ours, theirs)
+	return err == nil && (os.SameFile(ours, theirs) || isRemoved(theirs))
+}
+
+// isRemoved tells whether a directory is only still there because it is in
+// use: somebody removed the state of a running sandbox by hand.
+func isRemoved(dir os.FileInfo) bool {
+	stat, ok := dir.Sys().(*syscall.Stat_t)
+	return ok && stat.Nlink == 0
 }
 
 // namespacePIDs returns a process's number in every namespace it is visible

@@ -27,6 +27,9 @@ func runStatus(ctx context.Context, _ []string) error {
 	if err != nil {
 		return err
 	}
+	if os.Geteuid() != 0 {
+		return errors.New("only root can see what the sandbox does: run status with sudo or as root")
+	}
 	nodes, err := findNodes(s)
 	if err != nil {
 		return err

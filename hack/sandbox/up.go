@@ -37,12 +37,13 @@ func runUp(ctx context.Context, _ []string) error {
 	if err := preflight(s); err != nil {
 		return err
 	}
-	unlock, err := lock(ctx, s.in("lock"))
+	p := newProgress()
+	unlock, err := lock(ctx, p, s.in("lock"))
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	u := &upper{site: s, p: newProgress()}
+	u := &upper{site: s, p: p}
 	for _, step := range []func(context.Context) error{u.prepare, u.ensureNode, u.ensureCluster} {
 		if err := step(ctx); err != nil {
 			return err

@@ -1,5 +1,0 @@
-//go:build apiserver
-
-package apiserver
-import "testing"
-func TestX(t *testing.T){ t.Log(cfg.Host) }

@@ -1,0 +1,52 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ibshafique/base-images/api/v1alpha1"
+	"github.com/ibshafique/base-images/hack/publish"
+)
+
+// TestOtherKaniko builds with the other fork that is supported, through the setting that a platform team would
+// change. It comes last in the package, because it changes the operator for every image.
+func TestOtherKaniko(t *testing.T) {
+	demo := filepath.Join(checkout, "bin", "demo")
+	t.Cleanup(func() {
+		// Not t.Context, which has ended here.
+		if out, err := runIn(checkout, demo, "install"); err != nil {
+			t.Errorf("restoring the operator: %v\n%s", err, out)
+		}
+	})
+	const fork = registryHost + "/sandbox/kaniko-chainguard:v1.25.6"
+	run(t, []string{"KANIKO_IMAGE=" + fork}, demo, "install")
+	url, commit, err := publish.Directory(t.Context(), checkout, "e2e-other-kaniko", "images")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns := newNamespace(t)
+	files, err := filepath.Glob(filepath.Join(checkout, "images", "base", "*", "baseimage.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var images []*v1alpha1.BaseImage
+	for _, file := range files {
+		image := read(t, file)
+		image.Namespace = ns
+		image.Spec.Source.Git.URL = url
+		image.Spec.Output.Repository = registryHost + "/" + ns + "/" + image.Name
+		create(t, image)
+		images = append(images, image)
+	}
+	for _, image := range images {
+		checkIndex(t, awaitReady(t, image), url, commit)
+	}
+	for _, job := range jobsOf(t.Context(), t, images[0]) {
+		if got := job.Spec.Template.Spec.InitContainers[1].Image; !strings.HasPrefix(got, fork) {
+			t.Errorf("Job %s was built with %s", job.Name, got)
+		}
+	}
+}
