@@ -106,10 +106,11 @@ func buildGroup(ctx context.Context, s site, p *progress, g group) (string, erro
 	if err != nil {
 		return "", err
 	}
-	what := fmt.Sprintf("building %s (%s)", g.name, g.about)
-	dir, err := cached(ctx, s, p, g.name, key, what, func(temporary string) error {
-		return g.compile(ctx, source, filepath.Join(temporary, "bin"))
-	})
+	dir, err := cacheEntry{
+		name: g.name, key: key, keep: keepBuilds,
+		what: fmt.Sprintf("building %s (%s)", g.name, g.about),
+		fill: func(temporary string) error { return g.compile(ctx, source, filepath.Join(temporary, "bin")) },
+	}.get(ctx, s, p)
 	return filepath.Join(dir, "bin"), err
 }
 

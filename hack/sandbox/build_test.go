@@ -84,7 +84,6 @@ func TestIsVersionOf(t *testing.T) {
 		"kaniko-0123456789ab":            true,
 		"kaniko-0123456789ab-1234":       true,
 		"kaniko-chainguard-0123456789ab": false,
-		"kaniko-image-0123456789ab":      false,
 		"kaniko-0123":                    false,
 		"kube-0123456789ab":              false,
 		"locks":                          false,
@@ -98,18 +97,18 @@ func TestIsVersionOf(t *testing.T) {
 func TestPruneRemovesWhatNobodyUsedForLong(t *testing.T) {
 	cache, now := t.TempDir(), time.Now()
 	for name, age := range map[string]time.Duration{
-		"kube-000000000000":           unusedAfter + time.Hour,
-		".tmp-kube-111111111111-1234": unusedAfter + time.Hour,
+		"kube-000000000000":           keepBuilds + time.Hour,
+		".tmp-kube-111111111111-1234": keepBuilds + time.Hour,
 		"kube-222222222222":           time.Hour,
-		"kube-333333333333":           unusedAfter + time.Hour,
-		"dns-444444444444":            unusedAfter + time.Hour,
+		"kube-333333333333":           keepBuilds + time.Hour,
+		"dns-444444444444":            keepBuilds + time.Hour,
 	} {
 		path := filepath.Join(cache, name)
 		if err := errors.Join(os.Mkdir(path, 0o755), os.Chtimes(path, now, now.Add(-age))); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := prune(cache, "kube", "kube-333333333333", now); err != nil {
+	if err := (cacheEntry{name: "kube", key: "333333333333", keep: keepBuilds}).prune(cache, now); err != nil {
 		t.Fatal(err)
 	}
 	left, err := os.ReadDir(cache)

@@ -14,14 +14,24 @@ import (
 	"time"
 )
 
-// cached returns the directory name-key of the cache. If it is not there, fill
-// makes it, once, however many sandboxes ask for it at the same time.
-func cached(ctx context.Context, s site, p *progress, name, key, what string, fill func(temporary string) error) (string, error) {
-	dir := filepath.Join(s.cache, name+"-"+key)
+// cacheEntry is one directory of the cache, name-key.
+type cacheEntry struct {
+	name, key string
+	// what is said while it is being made.
+	what string
+	// keep is how long other versions stay after they were used last.
+	keep time.Duration
+	fill func(temporary string) error
+}
+
+// get returns the directory. If it is not there, fill makes it, once, however
+// many sandboxes ask for it at the same time.
+func (e cacheEntry) get(ctx context.Context, s site, p *progress) (string, error) {
+	dir := filepath.Join(s.cache, e.name+"-"+e.key)
 	if exists(dir) {
-		return dir, prune(s.cache, name, filepath.Base(dir), time.Now())
+		return dir, e.prune(s.cache, time.Now())
 	}
-	unlock, err := lock(ctx, p, filepath.Join(s.cache, "locks", name))
+	unlock, err := lock(ctx, p, filepath.Join(s.cache, "locks", e.name))
 	if err != nil {
 		return "", err
 	}
@@ -29,10 +39,10 @@ func cached(ctx context.Context, s site, p *progress, name, key, what string, fi
 	if exists(dir) {
 		return dir, nil
 	}
-	if err := p.during(what, func() error { return makeWhole(dir, fill) }); err != nil {
+	if err := p.during(e.what, func() error { return makeWhole(dir, e.fill) }); err != nil {
 		return "", err
 	}
-	return dir, prune(s.cache, name, filepath.Base(dir), time.Now())
+	return dir, e.prune(s.cache, time.Now())
 }
 
 // makeWhole makes a directory by filling it elsewhere first, so that it is
@@ -55,13 +65,14 @@ func makeWhole(dir string, fill func(temporary string) error) error {
 	return os.Rename(temporary, dir)
 }
 
-// unusedAfter is how long a version that nothing asks for stays in the cache:
-// two branches with different versions take turns without building again.
-const unusedAfter = 14 * 24 * time.Hour
+// keepBuilds is how long a build that nothing asks for stays: two branches
+// with different versions take turns without building again.
+const keepBuilds = 14 * 24 * time.Hour
 
-// prune marks an entry of the cache as used and removes other versions of it
-// that nobody used for long, with what an interrupted fill left.
-func prune(cache, name, used string, now time.Time) error {
+// prune marks the entry as used and removes other versions of it, with what an
+// interrupted fill left.
+func (e cacheEntry) prune(cache string, now time.Time) error {
+	used := e.name + "-" + e.key
 	if err := os.Chtimes(filepath.Join(cache, used), now, now); err != nil {
 		return fmt.Errorf("marking %s as used: %w", used, err)
 	}
@@ -71,11 +82,11 @@ func prune(cache, name, used string, now time.Time) error {
 	}
 	var old []string
 	for _, entry := range entries {
-		if !isVersionOf(strings.TrimPrefix(entry.Name(), ".tmp-"), name) {
+		if entry.Name() == used || !isVersionOf(strings.TrimPrefix(entry.Name(), ".tmp-"), e.name) {
 			continue
 		}
 		info, err := entry.Info()
-		if err == nil && now.Sub(info.ModTime()) > unusedAfter {
+		if err == nil && now.Sub(info.ModTime()) > e.keep {
 			old = append(old, filepath.Join(cache, entry.Name()))
 		}
 	}

@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"os"
 	"regexp"
@@ -31,6 +32,9 @@ func render(name, text string, data any) []byte {
 // containerdOptions are what the node's containerd has to know.
 type containerdOptions struct {
 	Root, CNIBin, CNIConf, Certs, Socket, Pause string
+	// OldBin is set for 2.0, where there is one directory of CNI plugins;
+	// 2.1 took a list instead, and 2.4 nothing else.
+	OldBin bool
 }
 
 // The two layouts of containerd's settings: up to 1.7, and from 2.0 on. An
@@ -87,28 +91,34 @@ oom_score = 0
     [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
       SystemdCgroup = false
   [plugins."io.containerd.cri.v1.runtime".cni]
-    bin_dir = "{{.CNIBin}}"
+    {{if .OldBin}}bin_dir = "{{.CNIBin}}"{{else}}bin_dirs = ["{{.CNIBin}}"]{{end}}
     conf_dir = "{{.CNIConf}}"
 `
 )
 
-// containerdConfig is the configuration for one major version of containerd.
-func containerdConfig(major int, options containerdOptions) []byte {
-	if major >= 2 {
-		return render("containerd 2", containerdV3, options)
+// containerdVersion is what decides how containerd is configured.
+type containerdVersion struct{ major, minor int }
+
+// containerdConfig is the configuration for one version of containerd.
+func containerdConfig(v containerdVersion, options containerdOptions) []byte {
+	if v.major < 2 {
+		return render("containerd 1", containerdV2, options)
 	}
-	return render("containerd 1", containerdV2, options)
+	options.OldBin = v == containerdVersion{2, 0}
+	return render("containerd 2", containerdV3, options)
 }
 
-var versionPattern = regexp.MustCompile(`\bv?(\d+)\.\d+\.\d+`)
+var versionPattern = regexp.MustCompile(`\bv?(\d+)\.(\d+)\.\d+`)
 
-// containerdMajor reads the output of "containerd --version".
-func containerdMajor(output string) (int, error) {
+// parseContainerdVersion reads the output of "containerd --version".
+func parseContainerdVersion(output string) (containerdVersion, error) {
 	match := versionPattern.FindStringSubmatch(output)
 	if match == nil {
-		return 0, fmt.Errorf("containerd says %q, which holds no version", output)
+		return containerdVersion{}, fmt.Errorf("containerd says %q, which holds no version", output)
 	}
-	return strconv.Atoi(match[1])
+	major, majorErr := strconv.Atoi(match[1])
+	minor, minorErr := strconv.Atoi(match[2])
+	return containerdVersion{major, minor}, errors.Join(majorErr, minorErr)
 }
 
 // registryHosts makes containerd trust the sandbox's CA for its registry.

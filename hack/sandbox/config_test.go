@@ -8,21 +8,21 @@ import (
 	"testing"
 )
 
-func TestContainerdMajor(t *testing.T) {
+func TestParseContainerdVersion(t *testing.T) {
 	for name, test := range map[string]struct {
 		output string
-		want   int
+		want   containerdVersion
 		fails  bool
 	}{
-		"Debian 12":         {"containerd github.com/containerd/containerd 1.6.20~ds1 1.6.20~ds1-1+deb12u3", 1, false},
-		"Debian 13":         {"containerd github.com/containerd/containerd 1.7.24~ds1 1.7.24~ds1-6+deb13u1+b1", 1, false},
-		"upstream 2":        {"containerd github.com/containerd/containerd/v2 v2.1.3 c787fb98911740dd3ff2d0e45ce88cdf01410486", 2, false},
-		"no version at all": {"containerd: not found", 0, true},
+		"Debian 12":         {"containerd github.com/containerd/containerd 1.6.20~ds1 1.6.20~ds1-1+deb12u3", containerdVersion{1, 6}, false},
+		"Debian 13":         {"containerd github.com/containerd/containerd 1.7.24~ds1 1.7.24~ds1-6+deb13u1+b1", containerdVersion{1, 7}, false},
+		"upstream 2":        {"containerd github.com/containerd/containerd/v2 v2.1.3 c787fb98911740dd3ff2d0e45ce88cdf01410486", containerdVersion{2, 1}, false},
+		"no version at all": {"containerd: not found", containerdVersion{}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := containerdMajor(test.output)
+			got, err := parseContainerdVersion(test.output)
 			if got != test.want || (err != nil) != test.fails {
-				t.Errorf("got %d, %v", got, err)
+				t.Errorf("got %v, %v", got, err)
 			}
 		})
 	}
@@ -31,20 +31,21 @@ func TestContainerdMajor(t *testing.T) {
 func TestContainerdConfig(t *testing.T) {
 	options := containerdOptions{Root: "/r", CNIBin: "/b", CNIConf: "/c", Certs: "/certs", Socket: "/s", Pause: "pause:1"}
 	for name, test := range map[string]struct {
-		major int
-		want  []string
+		version containerdVersion
+		want    []string
 	}{
-		"version 1 has one CRI plugin": {1, []string{
+		"version 1 has one CRI plugin": {containerdVersion{1, 6}, []string{
 			"version = 2\n", `[plugins."io.containerd.grpc.v1.cri".registry]` + "\n    config_path = \"/certs\"",
 			`sandbox_image = "pause:1"`, `bin_dir = "/b"`, `conf_dir = "/c"`,
 		}},
-		"version 2 has two": {2, []string{
+		"version 2.0 has two": {containerdVersion{2, 0}, []string{
 			"version = 3\n", `[plugins."io.containerd.cri.v1.images".registry]` + "\n    config_path = \"/certs\"",
 			`[plugins."io.containerd.cri.v1.images".pinned_images]` + "\n    sandbox = \"pause:1\"", `bin_dir = "/b"`, `conf_dir = "/c"`,
 		}},
+		"later ones take a list of directories": {containerdVersion{2, 1}, []string{"version = 3\n", `bin_dirs = ["/b"]`}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := string(containerdConfig(test.major, options))
+			got := string(containerdConfig(test.version, options))
 			for _, want := range append(test.want, `root = "/r"`, `address = "/s"`, "disable_apparmor = true", "SystemdCgroup = false") {
 				if !strings.Contains(got, want) {
 					t.Errorf("there is no %q in:\n%s", want, got)

@@ -80,9 +80,11 @@ func getDebian(ctx context.Context, s site, p *progress) (debian, error) {
 	if err != nil {
 		return debian{}, err
 	}
-	dir, err := cached(ctx, s, p, r.cacheName(), packagesKey(), "downloading packages of "+r.id+" "+r.version, func(temporary string) error {
-		return fillDebian(ctx, temporary, r)
-	})
+	dir, err := cacheEntry{
+		name: r.cacheName(), key: packagesKey(), keep: keepBuilds,
+		what: "downloading packages of " + r.id + " " + r.version,
+		fill: func(temporary string) error { return fillDebian(ctx, temporary, r) },
+	}.get(ctx, s, p)
 	return debian{dir: dir}, err
 }
 

@@ -16,13 +16,14 @@ func TestConflict(t *testing.T) {
 		link  int
 		fails bool
 	}{
-		"a default route is none":              {"0.0.0.0/0", 2, false},
-		"half of a default route is none":      {"0.0.0.0/1", 2, false},
-		"another network":                      {"192.168.0.0/16", 2, false},
-		"the network next door":                {"10.230.0.0/16", 2, false},
-		"a part of our range":                  {"10.231.5.0/24", 2, true},
-		"a network that holds our range":       {"10.0.0.0/8", 2, true},
-		"a part of our range on our own cable": {"10.231.0.0/30", 7, false},
+		"a default route is none":                {"0.0.0.0/0", 2, false},
+		"half of a default route is none":        {"0.0.0.0/1", 2, false},
+		"another network":                        {"192.168.0.0/16", 2, false},
+		"the network next door":                  {"10.230.0.0/16", 2, false},
+		"a part of our range":                    {"10.231.5.0/24", 2, true},
+		"a network that holds our range":         {"10.0.0.0/8", 2, true},
+		"a part of our range that leads nowhere": {"10.231.9.0/24", 0, true},
+		"a part of our range on our own cable":   {"10.231.0.0/30", 7, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := conflict([]route{{to: netip.MustParsePrefix(test.to), link: test.link}}, 7)
@@ -30,6 +31,12 @@ func TestConflict(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		})
+	}
+}
+
+func TestCheckAddressesWithoutASandbox(t *testing.T) {
+	if err := conflict([]route{{to: netip.MustParsePrefix("10.231.9.0/24")}}, -1); err == nil {
+		t.Error("a route that leads nowhere is taken for the sandbox's own")
 	}
 }
 

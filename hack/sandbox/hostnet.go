@@ -23,13 +23,14 @@ type route struct {
 	link int
 }
 
-// checkAddresses refuses to take addresses that somebody else uses.
+// checkAddresses refuses to take addresses that somebody else uses. Those that
+// a running sandbox uses are its own.
 func checkAddresses() error {
 	routes, err := hostRoutes()
 	if err != nil {
 		return err
 	}
-	own := 0
+	own := -1 // a route that leads nowhere has link 0
 	if link, err := net.InterfaceByName(hostLink); err == nil {
 		own = link.Index
 	}

@@ -47,7 +47,7 @@ func recipes() []recipe {
 	for _, s := range standIns {
 		repository, _, _ := strings.Cut(s.original, ":")
 		list = append(list, recipe{
-			name:   "standin-" + filepath.Base(repository),
+			name:   "stand-in-" + filepath.Base(repository),
 			target: registryHost + "/mirror/" + s.original,
 			make: func(ctx context.Context, _ builds, d debian) (artifact, error) {
 				return s.index(ctx, d)
@@ -71,7 +71,7 @@ func programRecipe(name, repository, group, program, user string) recipe {
 // kanikoRecipe is laid out as the release images of Kaniko are: a step of a
 // build sees the same files and the same environment.
 func kanikoRecipe(group, version string) recipe {
-	return recipe{name: group + "-image", target: registryHost + "/sandbox/" + group + ":" + version, make: func(_ context.Context, b builds, d debian) (artifact, error) {
+	return recipe{name: group, target: registryHost + "/sandbox/" + group + ":" + version, make: func(_ context.Context, b builds, d debian) (artifact, error) {
 		t := newTree()
 		if err := t.copyFile(b.bin(group, "executor"), "kaniko/executor", 0o755); err != nil {
 			return nil, err
@@ -106,16 +106,17 @@ type madeImage struct {
 // makeImages makes the images that are not in the cache. Compressing them
 // takes much longer than pushing them.
 func makeImages(ctx context.Context, s site, p *progress, b builds, d debian) ([]madeImage, error) {
-	source, err := sourceHash(s)
+	source, err := sourceHash(s, "images.go", "layer.go", "standin.go")
 	if err != nil {
 		return nil, err
 	}
 	var made []madeImage
 	for _, r := range recipes() {
-		key := imageKey(source, r, b, d)
-		dir, err := cached(ctx, s, p, r.name, key, "making the image "+r.target, func(temporary string) error {
-			return r.writeLayout(ctx, temporary, b, d)
-		})
+		dir, err := cacheEntry{
+			name: "image-" + r.name, key: imageKey(source, r, b, d),
+			what: "making the image " + r.target,
+			fill: func(temporary string) error { return r.writeLayout(ctx, temporary, b, d) },
+		}.get(ctx, s, p)
 		if err != nil {
 			return nil, err
 		}

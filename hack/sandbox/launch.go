@@ -18,10 +18,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// capSysResource is the number of CAP_SYS_RESOURCE, without which a kubelet
-// has to be told to leave some settings alone.
-const capSysResource = 24
-
 // writeConfig writes every file that the node's programs read.
 func writeConfig(ctx context.Context, s site, b builds, d debian, ip string) error {
 	if err := makePKI(s.in("pki"), time.Now()); err != nil {
@@ -30,7 +26,7 @@ func writeConfig(ctx context.Context, s site, b builds, d debian, ip string) err
 	if _, err := password(s); err != nil {
 		return err
 	}
-	major, err := askContainerd(ctx, d)
+	containerd, err := askContainerd(ctx, d)
 	if err != nil {
 		return err
 	}
@@ -39,14 +35,16 @@ func writeConfig(ctx context.Context, s site, b builds, d debian, ip string) err
 		return fmt.Errorf("encoding the node's plan: %w", err)
 	}
 	certs := s.in("config", "certs.d")
+	// A kubelet that may not raise limits has to be told.
+	limited := !hasCapability(unix.CAP_SYS_RESOURCE)
 	files := map[string][]byte{
 		"node.json": plan,
 		"hosts":     []byte("127.0.0.1 localhost\n::1 localhost\n" + hostsLine(nodeAddress, append([]string{nodeName}, sandboxHosts...))),
 		// The kubelet wants a file; in the sandbox no server is behind it.
 		"resolv.conf":     []byte("options ndots:1\n"),
 		"cni/10.conflist": cniConfig(),
-		"kubelet.yaml":    kubeletConfig(s.in("pki"), s.in("config", "resolv.conf"), !hasCapability(capSysResource)),
-		"containerd.toml": containerdConfig(major, containerdOptions{
+		"kubelet.yaml":    kubeletConfig(s.in("pki"), s.in("config", "resolv.conf"), limited),
+		"containerd.toml": containerdConfig(containerd, containerdOptions{
 			Root: s.in("containerd"), CNIBin: d.root() + "/usr/lib/cni", CNIConf: s.in("config", "cni"),
 			Certs: certs, Socket: containerdSocket, Pause: pauseImage,
 		}),
@@ -66,14 +64,14 @@ func writeConfig(ctx context.Context, s site, b builds, d debian, ip string) err
 	return os.Chmod(s.in("config", "hosts"), 0o644)
 }
 
-func askContainerd(ctx context.Context, d debian) (int, error) {
+func askContainerd(ctx context.Context, d debian) (containerdVersion, error) {
 	cmd := exec.CommandContext(ctx, d.root()+"/usr/bin/containerd", "--version")
 	cmd.Env = []string{"LD_LIBRARY_PATH=" + d.libraries()}
 	output, err := cmd.CombinedOutput()
 	if err != nil {
-		return 0, fmt.Errorf("asking containerd for its version: %w: %s", err, output)
+		return containerdVersion{}, fmt.Errorf("asking containerd for its version: %w: %s", err, output)
 	}
-	return containerdMajor(string(output))
+	return parseContainerdVersion(string(output))
 }
 
 // hasCapability looks at what this process may do.

@@ -50,10 +50,16 @@ func preflight(s site) error {
 	if os.Geteuid() != 0 {
 		return errors.New("the sandbox needs root, for namespaces, mounts and its network: run it with sudo or as root")
 	}
+	if !hasCapability(unix.CAP_SYS_ADMIN) || !hasCapability(unix.CAP_NET_ADMIN) {
+		return errors.New("the sandbox needs a root that may make namespaces and mounts, which this one, in a container perhaps, may not")
+	}
 	for _, tool := range []string{"go", "git", "apt-get", "dpkg-deb"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return fmt.Errorf("the sandbox needs the program %s, which is not on this machine", tool)
 		}
+	}
+	if err := checkAddresses(); err != nil {
+		return err
 	}
 	return checkDisk(s)
 }

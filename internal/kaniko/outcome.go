@@ -1,7 +1,9 @@
 package kaniko
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -74,16 +76,22 @@ func reportedDigest(platform string, job *batchv1.Job, pods []corev1.Pod) (strin
 func failure(platform string, job *batchv1.Job, cond *batchv1.JobCondition, pods []corev1.Pod) error {
 	for i := range pods {
 		pod := &pods[i]
-		for _, s := range append(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses...) {
+		// What ended the whole pod, such as an eviction, is why its containers were killed.
+		if pod.Status.Phase == corev1.PodFailed && pod.Status.Reason != "" {
+			return pipeline.Terminalf(v1alpha1.ReasonBuildFailed, "%s: pod %s failed: %s: %s", platform, pod.Name, pod.Status.Reason, tail(pod.Status.Message))
+		}
+		for _, s := range statuses(pod) {
 			if t := s.State.Terminated; t != nil && t.ExitCode != 0 {
 				return containerFailure(platform, s.Name, t)
 			}
 		}
-		if pod.Status.Phase == corev1.PodFailed {
-			return pipeline.Terminalf(v1alpha1.ReasonBuildFailed, "%s: pod %s failed: %s: %s", platform, pod.Name, pod.Status.Reason, tail(pod.Status.Message))
-		}
 	}
 	return pipeline.Terminalf(v1alpha1.ReasonBuildFailed, "%s: Job %s failed: %s: %s", platform, job.Name, cond.Reason, tail(cond.Message))
+}
+
+// statuses are those of a pod's containers in the order in which they run.
+func statuses(pod *corev1.Pod) []corev1.ContainerStatus {
+	return slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses)
 }
 
 func containerFailure(platform, container string, t *corev1.ContainerStateTerminated) error {
@@ -95,20 +103,22 @@ func containerFailure(platform, container string, t *corev1.ContainerStateTermin
 	if t.Reason == "OOMKilled" {
 		return pipeline.Terminalf(v1alpha1.ReasonBuildFailed, "%s: container %s ran out of memory: raise spec.platforms[].resources.limits.memory", platform, container)
 	}
-	return pipeline.Terminalf(v1alpha1.ReasonBuildFailed, "%s: container %s exited with %d: %s", platform, container, t.ExitCode, tail(t.Message))
+	return pipeline.Terminalf(v1alpha1.ReasonBuildFailed, "%s: container %s exited with %d: %s", platform, container, t.ExitCode, cmp.Or(tail(t.Message), "it left no message"))
 }
 
-// tail keeps the end of a log, where the error is, without Kaniko's own progress lines.
+// tail keeps the end of a log, where the error is, without Kaniko's own progress and empty lines.
 func tail(s string) string {
+	const cut = "…"
 	var lines []string
-	for line := range strings.Lines(s) {
-		if !strings.HasPrefix(line, "time=") || !strings.Contains(line, " level=info ") {
-			lines = append(lines, strings.TrimRight(line, "\r\n"))
+	for line := range strings.Lines(strings.ToValidUTF8(s, "�")) {
+		line = strings.TrimRight(line, " \t\r\n")
+		if line != "" && (!strings.HasPrefix(line, "time=") || !strings.Contains(line, " level=info ")) {
+			lines = append(lines, line)
 		}
 	}
 	s = strings.TrimSpace(strings.Join(lines[max(0, len(lines)-maxLines):], "\n"))
 	if len(s) > maxMessage {
-		s = "…" + strings.ToValidUTF8(s[len(s)-maxMessage:], "")
+		s = cut + strings.ToValidUTF8(s[len(s)-maxMessage+len(cut):], "")
 	}
 	return s
 }
@@ -118,13 +128,13 @@ func progress(pods []corev1.Pod) string {
 	if len(pods) == 0 {
 		return "waiting for a pod"
 	}
-	pod := &pods[len(pods)-1]
+	pod := newest(pods)
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
 			return fmt.Sprintf("pod %s can't be scheduled: %s", pod.Name, tail(c.Message))
 		}
 	}
-	for _, s := range append(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses...) {
+	for _, s := range statuses(pod) {
 		switch {
 		case s.State.Running != nil:
 			return "running " + s.Name
@@ -133,4 +143,9 @@ func progress(pods []corev1.Pod) string {
 		}
 	}
 	return "starting pod " + pod.Name
+}
+
+func newest(pods []corev1.Pod) *corev1.Pod {
+	pod := slices.MaxFunc(pods, func(a, b corev1.Pod) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
+	return &pod
 }

@@ -2,7 +2,9 @@ package pipeline
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"regexp"
 	"time"
 )
 
@@ -52,16 +54,30 @@ type WorkerReport struct {
 	Terminal bool `json:"terminal,omitempty"`
 }
 
-const maxReport = 4096
+// MaxReport is how large a report in JSON may be: Kubernetes cuts the rest off.
+const MaxReport = 4096
 
-// ParseReport reads a termination message. A message that is no report is an error.
+var (
+	reportDigest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+	// A condition with another reason would be refused, with the whole status.
+	reportReason = regexp.MustCompile(`^[A-Z][A-Za-z0-9]{0,99}$`)
+)
+
+// ParseReport reads a termination message. A message that is no report is an error, and so is a digest or a
+// reason that is none.
 func ParseReport(message string) (WorkerReport, error) {
 	var r WorkerReport
-	if len(message) > maxReport {
-		return r, fmt.Errorf("reading the worker's report: %d bytes, at most %d are read", len(message), maxReport)
+	if len(message) > MaxReport {
+		return r, fmt.Errorf("reading the worker's report: %d bytes, at most %d are read", len(message), MaxReport)
 	}
 	if err := json.Unmarshal([]byte(message), &r); err != nil {
 		return WorkerReport{}, fmt.Errorf("reading the worker's report: %w", err)
+	}
+	if r.Digest != "" && !reportDigest.MatchString(r.Digest) {
+		return WorkerReport{}, errors.New("reading the worker's report: its digest is none")
+	}
+	if r.Reason != "" && !reportReason.MatchString(r.Reason) {
+		return WorkerReport{}, errors.New("reading the worker's report: its reason is none")
 	}
 	return r, nil
 }

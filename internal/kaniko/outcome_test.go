@@ -1,0 +1,257 @@
+package kaniko
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/ibshafique/base-images/api/v1alpha1"
+	"github.com/ibshafique/base-images/internal/pipeline"
+)
+
+var pushed = "sha256:" + strings.Repeat("a", 64)
+
+func jobWith(conditions ...batchv1.JobCondition) *batchv1.Job {
+	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: "x-1-amd64", Labels: map[string]string{LabelArchitecture: "amd64"}}}
+	job.Spec.ActiveDeadlineSeconds = new(int64(3600))
+	job.Status.Conditions = conditions
+	return job
+}
+
+func condition(kind batchv1.JobConditionType, reason string) batchv1.JobCondition {
+	return batchv1.JobCondition{Type: kind, Status: corev1.ConditionTrue, Reason: reason, Message: "the message of the Job"}
+}
+
+var (
+	running  = jobWith()
+	complete = jobWith(condition(batchv1.JobSuccessCriteriaMet, ""), condition(batchv1.JobComplete, ""))
+	failed   = jobWith(condition(batchv1.JobFailureTarget, "x"), condition(batchv1.JobFailed, batchv1.JobReasonBackoffLimitExceeded))
+)
+
+// state is a container's status; at is its name.
+func state(at string, s corev1.ContainerState) corev1.ContainerStatus {
+	return corev1.ContainerStatus{Name: at, State: s}
+}
+
+func runs(at string) corev1.ContainerStatus {
+	return state(at, corev1.ContainerState{Running: &corev1.ContainerStateRunning{}})
+}
+
+func waits(at, reason, message string) corev1.ContainerStatus {
+	return state(at, corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}})
+}
+
+func exited(at string, code int32, reason, message string) corev1.ContainerStatus {
+	return state(at, corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Reason: reason, Message: message}})
+}
+
+func podWith(statuses ...corev1.ContainerStatus) corev1.Pod {
+	pod := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "pod"}}
+	for _, s := range statuses {
+		if s.Name == ContainerPush {
+			pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, s)
+		} else {
+			pod.Status.InitContainerStatuses = append(pod.Status.InitContainerStatuses, s)
+		}
+	}
+	return pod
+}
+
+func changed(pod corev1.Pod, change func(*corev1.Pod)) corev1.Pod {
+	change(&pod)
+	return pod
+}
+
+const notYet = "PodInitializing"
+
+func TestOutcomeWaits(t *testing.T) {
+	done := exited(ContainerFetch, 0, "Completed", "{}")
+	tests := map[string]struct {
+		job  *batchv1.Job
+		pods []corev1.Pod
+		want string
+	}{
+		"no pod yet":  {running, nil, "linux/amd64: waiting for a pod"},
+		"a fresh pod": {running, []corev1.Pod{podWith()}, "linux/amd64: starting pod pod"},
+		"a pod without a node": {running, []corev1.Pod{changed(podWith(), func(p *corev1.Pod) {
+			p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/1 nodes are available"}}
+		})}, "linux/amd64: pod pod can't be scheduled: 0/1 nodes are available"},
+		"a pod with a node": {running, []corev1.Pod{changed(podWith(waits(ContainerFetch, notYet, "")), func(p *corev1.Pod) {
+			p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionTrue}}
+		})}, "linux/amd64: starting pod pod"},
+		"an image that can't be pulled": {running, []corev1.Pod{podWith(done, waits(ContainerKaniko, "ImagePullBackOff", "Back-off pulling image \"x\""), waits(ContainerPush, notYet, ""))},
+			`linux/amd64: container kaniko is waiting: ImagePullBackOff: Back-off pulling image "x"`},
+		"fetch runs":  {running, []corev1.Pod{podWith(runs(ContainerFetch), waits(ContainerKaniko, notYet, ""), waits(ContainerPush, notYet, ""))}, "linux/amd64: running fetch"},
+		"kaniko runs": {running, []corev1.Pod{podWith(done, runs(ContainerKaniko), waits(ContainerPush, notYet, ""))}, "linux/amd64: running kaniko"},
+		"push runs":   {running, []corev1.Pod{podWith(done, exited(ContainerKaniko, 0, "Completed", ""), runs(ContainerPush))}, "linux/amd64: running push"},
+		"the newest of two pods": {running, []corev1.Pod{
+			changed(podWith(runs(ContainerKaniko)), func(p *corev1.Pod) { p.CreationTimestamp = metav1.NewTime(time.Unix(20, 0)) }),
+			changed(podWith(runs(ContainerFetch)), func(p *corev1.Pod) { p.CreationTimestamp = metav1.NewTime(time.Unix(10, 0)) }),
+		}, "linux/amd64: running kaniko"},
+		"failing but with pods that still run": {jobWith(condition(batchv1.JobFailureTarget, "x")), []corev1.Pod{podWith(runs(ContainerPush))}, "linux/amd64: running push"},
+		"a condition that is not true":         {jobWith(batchv1.JobCondition{Type: batchv1.JobFailed, Status: corev1.ConditionFalse}), nil, "linux/amd64: waiting for a pod"},
+	}
+	for desc, tt := range tests {
+		t.Run(desc, func(t *testing.T) {
+			digest, err := Outcome(tt.job, tt.pods)
+			waiting, ok := errors.AsType[*pipeline.Waiting](err)
+			if !ok || digest != "" {
+				t.Fatalf("got %q, %v, want Waiting", digest, err)
+			}
+			if waiting.Reason != v1alpha1.ReasonBuilding || waiting.Message != tt.want {
+				t.Errorf("got %s: %q, want %q", waiting.Reason, waiting.Message, tt.want)
+			}
+			if Ended(tt.job) {
+				t.Error("the Job counts as ended")
+			}
+		})
+	}
+}
+
+func TestOutcomeOfACompleteJob(t *testing.T) {
+	report := func(digest string) []corev1.Pod {
+		return []corev1.Pod{podWith(exited(ContainerFetch, 0, "", "{}"), exited(ContainerPush, 0, "Completed", fmt.Sprintf("{\"digest\":%q}\n", digest)))}
+	}
+	tests := map[string]struct {
+		pods []corev1.Pod
+		want string
+	}{
+		"a report":                                {report(pushed), pushed},
+		"a pod that was replaced":                 {append([]corev1.Pod{podWith(exited(ContainerPush, 1, "Error", ""))}, report(pushed)...), pushed},
+		"the pod is gone":                         {nil, ""},
+		"no message":                              {[]corev1.Pod{podWith(exited(ContainerPush, 0, "Completed", ""))}, ""},
+		"a report without digest":                 {[]corev1.Pod{podWith(exited(ContainerPush, 0, "Completed", "{}"))}, ""},
+		"a message that is no report":             {[]corev1.Pod{podWith(exited(ContainerPush, 0, "Completed", "pushed "+pushed))}, ""},
+		"a tag instead of a digest":               {report("latest"), ""},
+		"another repository":                      {report("registry.example/x@" + pushed), ""},
+		"a digest that is too short":              {report(pushed[:70]), ""},
+		"a digest in upper case":                  {report("sha256:" + strings.Repeat("A", 64)), ""},
+		"a digest and a line":                     {report(pushed + "\n"), ""},
+		"another algorithm":                       {report("sha512:" + strings.Repeat("a", 128)), ""},
+		"a report in the container before it":     {[]corev1.Pod{podWith(exited(ContainerKaniko, 0, "Completed", `{"digest":"`+pushed+`"}`))}, ""},
+		"a report by a container that has failed": {[]corev1.Pod{podWith(exited(ContainerPush, 1, "Error", `{"digest":"`+pushed+`"}`))}, ""},
+	}
+	for desc, tt := range tests {
+		t.Run(desc, func(t *testing.T) {
+			digest, err := Outcome(complete, tt.pods)
+			if digest != tt.want {
+				t.Errorf("got %q, want %q", digest, tt.want)
+			}
+			if tt.want != "" && err != nil {
+				t.Errorf("got %v", err)
+			}
+			if tt.want == "" {
+				assertTerminal(t, err, v1alpha1.ReasonBuildFailed)
+			}
+			if !Ended(complete) {
+				t.Error("the Job does not count as ended")
+			}
+		})
+	}
+}
+
+func TestOutcomeOfAFailedJob(t *testing.T) {
+	kanikoLog := "time=\"2025-01-01T00:00:00Z\" level=info msg=\"Unpacking\"\n+ apk add nothing\ntime=\"x\" level=info msg=\"Taking snapshot\"\n" +
+		"ERROR: nothing: no such package\nerror building image: exit status 1\n"
+	tests := map[string]struct {
+		job    *batchv1.Job
+		pods   []corev1.Pod
+		reason string
+		want   string
+	}{
+		"an instruction fails": {failed, []corev1.Pod{podWith(exited(ContainerFetch, 0, "Completed", "{}"), exited(ContainerKaniko, 1, "Error", kanikoLog), waits(ContainerPush, notYet, ""))},
+			v1alpha1.ReasonBuildFailed, "linux/amd64: container kaniko exited with 1: + apk add nothing\nERROR: nothing: no such package\nerror building image: exit status 1"},
+		"kaniko says only what it did": {failed, []corev1.Pod{podWith(exited(ContainerKaniko, 137, "Error", "time=x level=info msg=x\n"))},
+			v1alpha1.ReasonBuildFailed, "linux/amd64: container kaniko exited with 137: it left no message"},
+		"kaniko can't choose its reason": {failed, []corev1.Pod{podWith(exited(ContainerKaniko, 1, "Error", `{"reason":"Fake","message":"x"}`))},
+			v1alpha1.ReasonBuildFailed, `linux/amd64: container kaniko exited with 1: {"reason":"Fake","message":"x"}`},
+		"fetch reports a fault": {failed, []corev1.Pod{podWith(exited(ContainerFetch, 1, "Error", `{"reason":"SourceNotFound","message":"no such commit","terminal":true}`))},
+			"SourceNotFound", "linux/amd64: fetch: no such commit"},
+		"push reports a fault": {failed, []corev1.Pod{podWith(exited(ContainerPush, 1, "Error", `{"reason":"RegistryDenied","message":"pushing x: 401","terminal":true}`))},
+			"RegistryDenied", "linux/amd64: push: pushing x: 401"},
+		"push reports an outage, which a new build may survive": {failed, []corev1.Pod{podWith(exited(ContainerPush, 1, "Error", `{"reason":"RegistryUnavailable","message":"503"}`))},
+			"RegistryUnavailable", "linux/amd64: push: 503"},
+		"push reports a reason that no condition may have": {failed, []corev1.Pod{podWith(exited(ContainerPush, 1, "Error", `{"reason":"not a reason"}`))},
+			v1alpha1.ReasonBuildFailed, `linux/amd64: container push exited with 1: {"reason":"not a reason"}`},
+		"push panics": {failed, []corev1.Pod{podWith(exited(ContainerPush, 2, "Error", "panic: x\n\ngoroutine 1"))},
+			v1alpha1.ReasonBuildFailed, "linux/amd64: container push exited with 2: panic: x\ngoroutine 1"},
+		"too little memory": {failed, []corev1.Pod{podWith(exited(ContainerKaniko, 137, "OOMKilled", "time=x level=info msg=x"))},
+			v1alpha1.ReasonBuildFailed, "linux/amd64: container kaniko ran out of memory: raise spec.platforms[].resources.limits.memory"},
+		"an eviction, which kills the containers": {failed, []corev1.Pod{changed(podWith(exited(ContainerKaniko, 137, "Error", "")), func(p *corev1.Pod) {
+			p.Status.Phase, p.Status.Reason, p.Status.Message = corev1.PodFailed, "Evicted", `Usage of EmptyDir volume "image" exceeds the limit "8Gi".`
+		})}, v1alpha1.ReasonBuildFailed, `linux/amd64: pod pod failed: Evicted: Usage of EmptyDir volume "image" exceeds the limit "8Gi".`},
+		"the deadline has passed": {jobWith(condition(batchv1.JobFailed, batchv1.JobReasonDeadlineExceeded)), []corev1.Pod{podWith(exited(ContainerKaniko, 137, "Error", "x"))},
+			v1alpha1.ReasonTimedOut, "linux/amd64: spec.timeout of 3600s has passed: raise it, or give the build more CPU (spec.platforms[].resources)"},
+		"the pod is gone": {failed, nil, v1alpha1.ReasonBuildFailed, "linux/amd64: Job x-1-amd64 failed: BackoffLimitExceeded: the message of the Job"},
+	}
+	for desc, tt := range tests {
+		t.Run(desc, func(t *testing.T) {
+			digest, err := Outcome(tt.job, tt.pods)
+			if digest != "" {
+				t.Errorf("got digest %q", digest)
+			}
+			assertTerminal(t, err, tt.reason)
+			if err.Error() != tt.want {
+				t.Errorf("got %q, want %q", err, tt.want)
+			}
+			if !Ended(tt.job) {
+				t.Error("the Job does not count as ended")
+			}
+		})
+	}
+}
+
+func TestTailIsBounded(t *testing.T) {
+	numbered := func(n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, "line %d\n", i)
+		}
+		return b.String()
+	}
+	tests := map[string]struct{ log, want string }{
+		"a short log is whole":                   {"a\n\tb\n", "a\n\tb"},
+		"ten lines are":                          {numbered(10), strings.TrimSpace(numbered(10))},
+		"of eleven, the first is left out":       {numbered(11), strings.TrimPrefix(strings.TrimSpace(numbered(11)), "line 0\n")},
+		"empty lines don't count":                {"the error\n" + strings.Repeat("\r\n \n", 20), "the error"},
+		"progress lines don't count":             {"the error\n" + strings.Repeat("time=x level=info msg=x\n", 20), "the error"},
+		"warnings do":                            {"time=x level=warning msg=x\n", "time=x level=warning msg=x"},
+		"a long line keeps its end":              {strings.Repeat("a", 2000) + "end", "…" + strings.Repeat("a", 1024-6) + "end"},
+		"1024 bytes are whole":                   {strings.Repeat("a", 1024), strings.Repeat("a", 1024)},
+		"a character that would be cut is left":  {strings.Repeat("é", 1000), "…" + strings.Repeat("é", 510)},
+		"bytes that are no text are replaced":    {"a\xff\xfeb", "a�b"},
+		"also after they made the text too long": {strings.Repeat("a\xff", 512), "…" + strings.Repeat("a�", 255)},
+	}
+	for desc, tt := range tests {
+		t.Run(desc, func(t *testing.T) {
+			got := tail(tt.log)
+			if got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+			if len(got) > 1024 || !utf8.ValidString(got) || strings.Count(got, "\n") > 9 {
+				t.Errorf("%d bytes, %d line ends, valid: %t", len(got), strings.Count(got, "\n"), utf8.ValidString(got))
+			}
+		})
+	}
+}
+
+// The pods come from a cache, whose objects everyone shares.
+func TestOutcomeLeavesThePodsAlone(t *testing.T) {
+	pod := podWith(exited(ContainerKaniko, 0, "", ""), exited(ContainerPush, 1, "Error", "x"))
+	pod.Status.InitContainerStatuses = slices.Grow(pod.Status.InitContainerStatuses, 4)
+	room := pod.Status.InitContainerStatuses[:2]
+	if _, err := Outcome(failed, []corev1.Pod{pod}); err == nil {
+		t.Fatal("no error")
+	}
+	if room[1].Name != "" {
+		t.Errorf("wrote %+v behind the list of statuses", room[1])
+	}
+}

@@ -1,0 +1,519 @@
+//go:build apiserver
+
+package apiserver
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	fakeregistry "github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clocktesting "k8s.io/utils/clock/testing"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/ibshafique/base-images/api/v1alpha1"
+	"github.com/ibshafique/base-images/controllers"
+	"github.com/ibshafique/base-images/internal/config"
+	"github.com/ibshafique/base-images/internal/kaniko"
+	"github.com/ibshafique/base-images/internal/pipeline"
+	"github.com/ibshafique/base-images/internal/registry"
+	"github.com/ibshafique/base-images/internal/source"
+	"github.com/ibshafique/base-images/internal/upstream"
+)
+
+const (
+	awaitTimeout = 30 * time.Second
+	pollInterval = 50 * time.Millisecond
+)
+
+// fakeGit answers with a Dockerfile without external images, or with an error.
+type fakeGit struct {
+	mu     sync.Mutex
+	commit string
+	err    error
+	calls  int
+}
+
+func (g *fakeGit) ResolveGit(context.Context, source.Git, string) (pipeline.Revision, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.calls++
+	return pipeline.Revision{ID: g.commit, Time: time.Unix(1_700_000_000, 0), Dockerfile: []byte("FROM scratch\n")}, g.err
+}
+
+func (g *fakeGit) set(commit string, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.commit, g.err = commit, err
+}
+
+const (
+	commitA = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	commitB = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+)
+
+// operator is the operator in a namespace of its own, with a clock that the test moves, on a registry in this process. The
+// test plays kubelet and Job controller, which an apiserver alone does not have.
+type operator struct {
+	t         *testing.T
+	namespace string
+	clock     *clocktesting.FakePassiveClock
+	git       *fakeGit
+	host      string
+	stop      func()
+}
+
+func newOperator(t *testing.T) *operator {
+	t.Helper()
+	server := httptest.NewServer(fakeregistry.New())
+	t.Cleanup(server.Close)
+	o := &operator{t: t, namespace: newNamespace(t), git: &fakeGit{commit: commitA},
+		host: strings.TrimPrefix(server.URL, "http://"), clock: clocktesting.NewFakePassiveClock(time.Now())}
+	o.start()
+	t.Cleanup(func() { o.stop() })
+	return o
+}
+
+// start runs the reconcilers in a manager, as cmd/operator does.
+func (o *operator) start() {
+	o.t.Helper()
+	opts := controllers.CacheOptions()
+	opts.DefaultNamespaces = map[string]cache.Config{o.namespace: {}}
+	skip := true
+	mgr, err := ctrl.NewManager(cfg, ctrl.Options{Scheme: scheme, Cache: opts,
+		Metrics: metricsserver.Options{BindAddress: "0"}, HealthProbeBindAddress: "0",
+		Controller: ctrlconfig.Controller{SkipNameValidation: &skip}})
+	o.check(err, "making the manager")
+	ctx, cancel := context.WithCancel(context.Background())
+	o.check(controllers.IndexFields(ctx, mgr), "indexing")
+	reg, err := registry.New(registry.Config{UnsafeLoopback: true})
+	o.check(err, "making the registry client")
+	images := &controllers.BaseImageReconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Git: o.git,
+		Upstreams: upstream.Resolver{Registry: reg}, Events: mgr.GetEventRecorder("basewright"), Clock: o.clock}
+	o.check(images.SetupWithManager(mgr), "setting up")
+	builds := &controllers.BuildReconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Registry: reg,
+		Config: &config.Operator{Images: config.Images{Kaniko: "kaniko.example/kaniko:1", Worker: "worker.example/worker:1"}},
+		Events: mgr.GetEventRecorder("basewright"), Clock: o.clock}
+	o.check(builds.SetupWithManager(mgr), "setting up")
+	done := make(chan error, 1)
+	go func() { done <- mgr.Start(ctx) }()
+	o.stop = func() {
+		cancel()
+		if err := <-done; err != nil {
+			o.t.Errorf("stopping the operator: %v", err)
+		}
+		o.stop = func() {}
+	}
+}
+
+func (o *operator) check(err error, doing string) {
+	o.t.Helper()
+	if err != nil {
+		o.t.Fatalf("%s: %v", doing, err)
+	}
+}
+
+func (o *operator) await(what string, done func() (bool, string)) {
+	o.t.Helper()
+	deadline := time.NewTimer(awaitTimeout)
+	defer deadline.Stop()
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	for {
+		ok, looks := done()
+		if ok {
+			return
+		}
+		select {
+		case <-deadline.C:
+			o.t.Fatalf("waited %s for %s; last seen: %s", awaitTimeout, what, looks)
+		case <-tick.C:
+		}
+	}
+}
+
+func (o *operator) image(name string) *v1alpha1.BaseImage {
+	o.t.Helper()
+	image := &v1alpha1.BaseImage{ObjectMeta: metav1.ObjectMeta{Namespace: o.namespace, Name: name},
+		Spec: v1alpha1.BaseImageSpec{
+			Source: v1alpha1.Source{Git: &v1alpha1.GitSource{URL: "https://git.example/images"}},
+			Output: v1alpha1.Output{Repository: o.host + "/base/" + name, Tags: []v1alpha1.Tag{"1", "latest"}},
+			// Far away: only the tests that move the clock see it.
+			Jitter: &metav1.Duration{},
+		}}
+	o.check(k8s.Create(o.t.Context(), image), "creating the BaseImage")
+	return image
+}
+
+// awaitCondition waits for a condition and reason of the image.
+func (o *operator) awaitCondition(image *v1alpha1.BaseImage, kind string, status metav1.ConditionStatus, reason string) {
+	o.t.Helper()
+	o.await(fmt.Sprintf("%s=%s (%s) of %s", kind, status, reason, image.Name), func() (bool, string) {
+		if err := k8s.Get(o.t.Context(), client.ObjectKeyFromObject(image), image); err != nil {
+			return false, err.Error()
+		}
+		c := meta.FindStatusCondition(image.Status.Conditions, kind)
+		return c != nil && c.Status == status && c.Reason == reason && image.Status.ObservedGeneration == image.Generation,
+			fmt.Sprintf("%+v", image.Status)
+	})
+}
+
+func (o *operator) builds() []v1alpha1.BaseImageBuild {
+	o.t.Helper()
+	list := &v1alpha1.BaseImageBuildList{}
+	o.check(k8s.List(o.t.Context(), list, client.InNamespace(o.namespace)), "listing builds")
+	slices.SortFunc(list.Items, func(a, b v1alpha1.BaseImageBuild) int { return int(a.Spec.Attempt - b.Spec.Attempt) })
+	return list.Items
+}
+
+func (o *operator) jobs() []batchv1.Job {
+	o.t.Helper()
+	list := &batchv1.JobList{}
+	o.check(k8s.List(o.t.Context(), list, client.InNamespace(o.namespace)), "listing Jobs")
+	return list.Items
+}
+
+// awaitJobs waits until a build has its Jobs.
+func (o *operator) awaitJobs(build string) []batchv1.Job {
+	o.t.Helper()
+	var jobs []batchv1.Job
+	o.await("the Jobs of "+build, func() (bool, string) {
+		jobs = slices.DeleteFunc(o.jobs(), func(j batchv1.Job) bool { return j.Labels[kaniko.LabelBuild] != build })
+		return len(jobs) == 2, fmt.Sprintf("%d Jobs", len(jobs))
+	})
+	return jobs
+}
+
+// awaitBuild waits for the n-th build.
+func (o *operator) awaitBuild(attempt int) v1alpha1.BaseImageBuild {
+	o.t.Helper()
+	var builds []v1alpha1.BaseImageBuild
+	o.await(fmt.Sprintf("build %d", attempt), func() (bool, string) {
+		builds = o.builds()
+		return len(builds) >= attempt, fmt.Sprintf("%d builds", len(builds))
+	})
+	return builds[attempt-1]
+}
+
+// push does what a build pod does: it pushes an image for the Job's platform, and its container reports the digest.
+func (o *operator) push(job *batchv1.Job, architecture string) string {
+	o.t.Helper()
+	cf := &v1.ConfigFile{OS: "linux", Architecture: architecture, RootFS: v1.RootFS{Type: "layers", DiffIDs: []v1.Hash{}}}
+	img, err := mutate.ConfigFile(mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON), cf)
+	o.check(err, "making an image")
+	digest, err := img.Digest()
+	o.check(err, "hashing an image")
+	ref, err := name.NewDigest(o.host+"/base/"+job.Labels[kaniko.LabelBaseImage]+"@"+digest.String(), name.Insecure)
+	o.check(err, "naming an image")
+	o.check(remote.Write(ref, img), "pushing an image")
+	return digest.String()
+}
+
+// succeed ends a Job as the kubelet and the Job controller do.
+func (o *operator) succeed(job batchv1.Job) {
+	o.t.Helper()
+	digest := o.push(&job, job.Labels[kaniko.LabelArchitecture])
+	report, err := json.Marshal(pipeline.WorkerReport{Digest: digest})
+	o.check(err, "encoding a report")
+	o.end(job, kaniko.ContainerPush, 0, string(report), batchv1.JobComplete, "")
+}
+
+func (o *operator) fail(job batchv1.Job, container, log string) {
+	o.t.Helper()
+	o.end(job, container, 1, log, batchv1.JobFailed, batchv1.JobReasonBackoffLimitExceeded)
+}
+
+func (o *operator) end(job batchv1.Job, container string, code int32, message string, how batchv1.JobConditionType, reason string) {
+	o.t.Helper()
+	ctx := o.t.Context()
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: job.Namespace, Name: job.Name + "-pod",
+		Labels: map[string]string{batchv1.JobNameLabel: job.Name, kaniko.LabelManagedBy: kaniko.ManagedBy, kaniko.LabelBuild: job.Labels[kaniko.LabelBuild]},
+		OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(&job, batchv1.SchemeGroupVersion.WithKind("Job"))}},
+		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: container, Image: "worker.example/worker:1"}}}}
+	o.check(k8s.Create(ctx, pod), "creating a pod")
+	pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: container,
+		State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Message: message}}}}
+	o.check(k8s.Status().Update(ctx, pod), "ending a pod")
+	now := metav1.Now()
+	before := batchv1.JobSuccessCriteriaMet
+	if how == batchv1.JobFailed {
+		before = batchv1.JobFailureTarget
+	} else {
+		job.Status.CompletionTime, job.Status.Succeeded = &now, 1
+	}
+	job.Status.StartTime = &now
+	for _, kind := range []batchv1.JobConditionType{before, how} {
+		job.Status.Conditions = append(job.Status.Conditions, batchv1.JobCondition{Type: kind, Status: corev1.ConditionTrue, Reason: reason, LastTransitionTime: now})
+	}
+	o.check(k8s.Status().Update(ctx, &job), "ending a Job")
+}
+
+func TestABuildGoesFromApplyToPromoted(t *testing.T) {
+	o := newOperator(t)
+	image := o.image("good")
+	build := o.awaitBuild(1)
+	o.awaitCondition(image, "Ready", metav1.ConditionFalse, "Building")
+	for _, job := range o.awaitJobs(build.Name) {
+		if !metav1.IsControlledBy(&job, &build) {
+			t.Errorf("Job %s is not owned by its build", job.Name)
+		}
+		o.succeed(job)
+	}
+	o.awaitCondition(image, "Ready", metav1.ConditionTrue, "Promoted")
+	for _, tag := range image.Spec.Output.Tags {
+		ref, err := name.NewTag(image.Spec.Output.Repository+":"+string(tag), name.Insecure)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := remote.Head(ref)
+		if err != nil || d.Digest.String() != image.Status.Image.Digest {
+			t.Errorf("tag %s is %v (%v), want %s", tag, d, err, image.Status.Image.Digest)
+		}
+	}
+	if got := len(o.builds()); got != 1 {
+		t.Errorf("there are %d builds, want 1", got)
+	}
+	if c := meta.FindStatusCondition(image.Status.Conditions, "Reconciling"); c != nil {
+		t.Errorf("Reconciling is left over: %v", c)
+	}
+}
+
+func TestARestartOfTheOperatorStartsNothing(t *testing.T) {
+	o := newOperator(t)
+	image := o.image("restarted")
+	jobs := o.awaitJobs(o.awaitBuild(1).Name)
+	o.stop()
+	o.start() // While the Jobs run.
+	for _, job := range jobs {
+		o.succeed(job)
+	}
+	o.awaitCondition(image, "Ready", metav1.ConditionTrue, "Promoted")
+	version := image.ResourceVersion
+	o.stop()
+	o.start() // At rest.
+	marker := o.image("marker")
+	o.awaitJobs(o.awaitBuildOf(marker).Name)
+	o.awaitCondition(image, "Ready", metav1.ConditionTrue, "Promoted")
+	if image.ResourceVersion != version {
+		t.Errorf("the image was written without need: %s is now %s", version, image.ResourceVersion)
+	}
+	if got := len(o.builds()); got != 2 {
+		t.Errorf("there are %d builds, want one of each image", got)
+	}
+	if got := len(o.jobs()); got != 4 {
+		t.Errorf("there are %d Jobs, want two of each build", got)
+	}
+}
+
+func (o *operator) awaitBuildOf(image *v1alpha1.BaseImage) v1alpha1.BaseImageBuild {
+	o.t.Helper()
+	var found v1alpha1.BaseImageBuild
+	o.await("a build of "+image.Name, func() (bool, string) {
+		for _, b := range o.builds() {
+			if b.Spec.BaseImage == image.Name {
+				found = b
+				return true, ""
+			}
+		}
+		return false, "none"
+	})
+	return found
+}
+
+func TestTheScheduleBuildsOnceWhenItIsDue(t *testing.T) {
+	o := newOperator(t)
+	image := o.image("weekly")
+	build := o.awaitBuild(1)
+	for _, job := range o.awaitJobs(build.Name) {
+		o.succeed(job)
+	}
+	o.awaitCondition(image, "Ready", metav1.ConditionTrue, "Promoted")
+	due, err := time.Parse(time.RFC3339, image.Status.NextBuild)
+	if err != nil || due.Weekday() != time.Sunday {
+		t.Fatalf("nextBuild = %q (%v), want a Sunday", image.Status.NextBuild, err)
+	}
+	o.git.set(commitB, nil)
+	o.clock.SetTime(due.Add(time.Hour))
+	o.touch(image)
+	second := o.awaitBuild(2)
+	if second.Spec.Reason != "Scheduled,SourceChanged" || second.Spec.Inputs.ScheduledFor != due.UTC().Format(time.RFC3339) {
+		t.Errorf("the second build is for %q at %q", second.Spec.Reason, second.Spec.Inputs.ScheduledFor)
+	}
+	if second.Spec.Inputs.Revision != commitB {
+		t.Errorf("revision = %s, want the new one", second.Spec.Inputs.Revision)
+	}
+}
+
+// touch makes the operator look at an image: the clock of the test does not wake its queue.
+func (o *operator) touch(image *v1alpha1.BaseImage) {
+	o.t.Helper()
+	patch := client.RawPatch("application/merge-patch+json", []byte(fmt.Sprintf(`{"metadata":{"annotations":{"touched":"%d"}}}`, time.Now().UnixNano())))
+	o.check(k8s.Patch(o.t.Context(), image, patch), "touching the image")
+}
+
+func TestAFailedBuildKeepsTheImageAndWaitsForAChange(t *testing.T) {
+	o := newOperator(t)
+	image := o.image("fails")
+	for _, job := range o.awaitJobs(o.awaitBuild(1).Name) {
+		o.succeed(job)
+	}
+	o.awaitCondition(image, "Ready", metav1.ConditionTrue, "Promoted")
+	good := image.Status.Image.Digest
+
+	image.Spec.BuildArgs = []v1alpha1.BuildArg{{Name: "VERSION", Value: "2"}}
+	o.check(k8s.Update(t.Context(), image), "changing the spec")
+	second := o.awaitBuild(2)
+	jobs := o.awaitJobs(second.Name)
+	o.fail(jobs[0], kaniko.ContainerKaniko, "E: Unable to locate package nginx")
+	o.awaitCondition(image, "Stalled", metav1.ConditionTrue, "BuildFailed")
+	if ready := meta.FindStatusCondition(image.Status.Conditions, "Ready"); !strings.Contains(ready.Message, "Unable to locate package nginx") {
+		t.Errorf("Ready says %q, want the end of the log", ready.Message)
+	}
+	if image.Status.Image.Digest != good {
+		t.Errorf("the image is %s, want the last good one %s", image.Status.Image.Digest, good)
+	}
+	o.await("the other Job to be cancelled", func() (bool, string) {
+		left := slices.DeleteFunc(o.jobs(), func(j batchv1.Job) bool { return j.Labels[kaniko.LabelBuild] != second.Name || !j.DeletionTimestamp.IsZero() })
+		return len(left) == 1 && left[0].Name == jobs[0].Name, fmt.Sprintf("%d Jobs left", len(left))
+	})
+	o.touch(image)
+	o.touch(o.image("marker"))
+	o.awaitBuild(3) // That of the marker.
+	if got := slices.DeleteFunc(o.builds(), func(b v1alpha1.BaseImageBuild) bool { return b.Spec.BaseImage != image.Name }); len(got) != 2 {
+		t.Errorf("the failed build was repeated without a change: %d builds", len(got))
+	}
+	image.Spec.BuildArgs[0].Value = "3"
+	o.check(k8s.Get(t.Context(), client.ObjectKeyFromObject(image), image), "reading the image")
+	image.Spec.BuildArgs[0].Value = "3"
+	o.check(k8s.Update(t.Context(), image), "changing the spec again")
+	o.await("a changed input to build after a failure", func() (bool, string) {
+		n := len(slices.DeleteFunc(o.builds(), func(b v1alpha1.BaseImageBuild) bool { return b.Spec.BaseImage != image.Name }))
+		return n == 3, fmt.Sprintf("%d builds", n)
+	})
+}
+
+func TestWhatABuildPodReportsIsChecked(t *testing.T) {
+	o := newOperator(t)
+	image := o.image("lies")
+	for _, job := range o.awaitJobs(o.awaitBuild(1).Name) {
+		// Both platforms claim the amd64 image.
+		report, err := json.Marshal(pipeline.WorkerReport{Digest: o.push(&job, "amd64")})
+		o.check(err, "encoding a report")
+		o.end(job, kaniko.ContainerPush, 0, string(report), batchv1.JobComplete, "")
+	}
+	o.awaitCondition(image, "Stalled", metav1.ConditionTrue, pipeline.ReasonPlatformMismatch)
+	ref, err := name.NewTag(image.Spec.Output.Repository+":latest", name.Insecure)
+	o.check(err, "naming the tag")
+	if _, err := remote.Head(ref); err == nil {
+		t.Error("a tag was made")
+	}
+}
+
+func TestAChildOfSomebodyElseIsNotAdopted(t *testing.T) {
+	o := newOperator(t)
+	o.stop()
+	image := o.image("squatted")
+	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: o.namespace,
+		Name: kaniko.JobName(kaniko.BuildName("squatted", 1, string(image.UID), "1"), pipeline.Platform{OS: "linux", Architecture: "arm64"})},
+		Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever,
+			Containers: []corev1.Container{{Name: "c", Image: "evil.example/evil"}}}}}}
+	o.check(k8s.Create(t.Context(), job), "creating somebody else's Job")
+	o.start()
+	o.awaitCondition(image, "Stalled", metav1.ConditionTrue, v1alpha1.ReasonConflict)
+	if ready := meta.FindStatusCondition(image.Status.Conditions, "Ready"); !strings.Contains(ready.Message, job.Name) {
+		t.Errorf("Ready says %q, want the Job's name", ready.Message)
+	}
+}
+
+func TestASourceThatCannotBeReachedIsRetriedUntilItCan(t *testing.T) {
+	o := newOperator(t)
+	o.git.set("", pipeline.Transientf(pipeline.ReasonSourceUnavailable, "git.example: connection refused"))
+	image := o.image("unreachable")
+	o.awaitCondition(image, "Reconciling", metav1.ConditionTrue, pipeline.ReasonSourceUnavailable)
+	if got := len(o.builds()); got != 0 {
+		t.Errorf("%d builds were made without a source", got)
+	}
+	o.git.set(commitA, nil)
+	o.awaitJobs(o.awaitBuild(1).Name)
+}
+
+func TestSuspendKeepsBuildsFromStarting(t *testing.T) {
+	o := newOperator(t)
+	o.stop()
+	image := o.image("suspended")
+	image.Spec.Suspend = true
+	o.check(k8s.Update(t.Context(), image), "suspending")
+	o.start()
+	o.awaitCondition(image, "Ready", metav1.ConditionFalse, "Suspended")
+	if image.Status.NextBuild != "" || len(o.builds()) != 0 {
+		t.Errorf("next build %q, %d builds: want none", image.Status.NextBuild, len(o.builds()))
+	}
+	image.Spec.Suspend = false
+	o.check(k8s.Update(t.Context(), image), "resuming")
+	o.awaitBuild(1)
+}
+
+func TestATimedOutBuildFailsAndEndsItsJobs(t *testing.T) {
+	o := newOperator(t)
+	image := o.image("slow")
+	build := o.awaitBuild(1)
+	jobs := o.awaitJobs(build.Name)
+	o.clock.SetTime(build.CreationTimestamp.Add(time.Hour + time.Second))
+	patch := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"labels":{"touched":"yes"}}}`))
+	o.check(k8s.Patch(t.Context(), &jobs[0], patch), "touching a Job")
+	o.awaitCondition(image, "Stalled", metav1.ConditionTrue, v1alpha1.ReasonTimedOut)
+	o.await("its Jobs to be cancelled", func() (bool, string) {
+		left := slices.DeleteFunc(o.jobs(), func(j batchv1.Job) bool { return !j.DeletionTimestamp.IsZero() })
+		return len(left) == 0, fmt.Sprintf("%d Jobs left", len(left))
+	})
+}
+
+func TestOldBuildsAreRemoved(t *testing.T) {
+	o := newOperator(t)
+	image := o.image("many")
+	image.Spec.History = v1alpha1.History{Failed: new(int32(1)), Successful: new(int32(1))}
+	o.check(k8s.Update(t.Context(), image), "limiting the history")
+	for n := 1; n <= 3; n++ {
+		var build v1alpha1.BaseImageBuild
+		o.await(fmt.Sprintf("attempt %d", n), func() (bool, string) {
+			for _, b := range o.builds() {
+				if b.Spec.Attempt == int64(n) {
+					build = b
+					return true, ""
+				}
+			}
+			return false, "no such attempt"
+		})
+		o.fail(o.awaitJobs(build.Name)[0], kaniko.ContainerKaniko, "no luck")
+		o.awaitCondition(image, "Stalled", metav1.ConditionTrue, "BuildFailed")
+		patch := client.RawPatch("application/merge-patch+json", []byte(fmt.Sprintf(`{"metadata":{"annotations":{"%s":"%d"}}}`, v1alpha1.BuildRequestedAtAnnotation, n)))
+		o.check(k8s.Patch(t.Context(), image, patch), "requesting a build")
+	}
+	o.await("only the newest failed build beside the running one", func() (bool, string) {
+		var attempts []int64
+		for _, b := range o.builds() {
+			attempts = append(attempts, b.Spec.Attempt)
+		}
+		return slices.Equal(attempts, []int64{3, 4}), fmt.Sprint(attempts)
+	})
+}
