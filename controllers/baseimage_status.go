@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -26,7 +27,7 @@ func (r *BaseImageReconciler) report(ctx context.Context, s *state, p plan, fail
 	s.image.Status = imageStatus(s, p, failure)
 	if !equality.Semantic.DeepEqual(before.Status, s.image.Status) {
 		if err := r.Status().Update(ctx, s.image); err != nil {
-			return ctrl.Result{}, fmt.Errorf("writing the status: %w", err)
+			return unwritten(err)
 		}
 		r.statusChanged(before, s.image)
 	}
@@ -40,6 +41,15 @@ func (r *BaseImageReconciler) report(ctx context.Context, s *state, p plan, fail
 	default:
 		return retry(failure)
 	}
+}
+
+// unwritten is a status that could not be written. A conflict means that the cache was behind: nothing is wrong, and the
+// next look sees more.
+func unwritten(err error) (ctrl.Result, error) {
+	if apierrors.IsConflict(err) {
+		return ctrl.Result{RequeueAfter: 100 * time.Millisecond}, nil
+	}
+	return ctrl.Result{}, fmt.Errorf("writing the status: %w", err)
 }
 
 // retry comes back after the time that a Transient asks for, or with the queue's backoff.

@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -23,7 +22,7 @@ func (r *BuildReconciler) report(ctx context.Context, run *buildRun, done []stri
 	run.build.Status = run.status(done, failure)
 	if !equality.Semantic.DeepEqual(before.Status, run.build.Status) {
 		if err := r.Status().Update(ctx, run.build); err != nil {
-			return ctrl.Result{}, fmt.Errorf("writing the status: %w", err)
+			return unwritten(err)
 		}
 		r.phaseEvents(before, run.build)
 	}

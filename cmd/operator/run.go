@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 
+	"go.uber.org/zap/zapcore"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/utils/clock"
@@ -33,7 +35,8 @@ type options struct {
 }
 
 func parse(args []string, output io.Writer) (*options, error) {
-	o := &options{}
+	// A stack says nothing of a registry that can't be reached, and such errors are most of what is logged.
+	o := &options{zap: zap.Options{StacktraceLevel: zapcore.PanicLevel}}
 	set := flag.NewFlagSet("operator", flag.ContinueOnError)
 	set.SetOutput(output)
 	set.StringVar(&o.configFile, "config", "/etc/basewright/config.yaml", "file of the OperatorConfiguration")
@@ -52,6 +55,9 @@ func parse(args []string, output io.Writer) (*options, error) {
 
 func run(ctx context.Context, args []string) error {
 	o, err := parse(args, os.Stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -21,11 +21,17 @@ type flags struct {
 
 // run executes one command and leaves its outcome in the termination log, whatever it is.
 func run(args []string) error {
-	if len(args) == 0 || (args[0] != "fetch" && args[0] != "push") {
+	if len(args) == 0 {
 		return errUsage
 	}
 	command := args[0]
+	if command != "fetch" && command != "push" {
+		return fmt.Errorf("%w: unknown command %q", errUsage, command)
+	}
 	f, err := parse(command, args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

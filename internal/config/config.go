@@ -115,6 +115,9 @@ func (c *Operator) validate() error {
 		validateImage("images.kaniko", c.Images.Kaniko),
 		validateImage("images.worker", c.Images.Worker),
 		validateCABundle(c.Registries.CABundle))
+	for i, host := range c.Registries.PrivateHosts {
+		errs = append(errs, validateHost(fmt.Sprintf("registries.privateHosts[%d]", i), host))
+	}
 	return errors.Join(errs...)
 }
 
@@ -134,6 +137,14 @@ func validateCABundle(pem string) error {
 	}
 	if pem != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(pem)) {
 		return errors.New("registries.caBundle: holds no PEM certificate")
+	}
+	return nil
+}
+
+// validateHost refuses what no host would ever match.
+func validateHost(field, host string) error {
+	if host == "" || strings.ContainsAny(host, "/@*, \t\n") {
+		return fmt.Errorf("%s: %q is not a host, for example registry.example", field, host)
 	}
 	return nil
 }

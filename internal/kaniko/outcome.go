@@ -17,6 +17,8 @@ import (
 const (
 	maxMessage = 1024
 	maxLines   = 10
+	// kubeletTail is k8s.io/kubernetes/pkg/kubelet/container MaxContainerTerminationMessageLogLength.
+	kubeletTail = 2048
 )
 
 // Outcome reads how a build Job ended: the digest that push reports (a hint, to be read again from the
@@ -109,6 +111,10 @@ func containerFailure(platform, container string, t *corev1.ContainerStateTermin
 // tail keeps the end of a log, where the error is, without Kaniko's own progress and empty lines.
 func tail(s string) string {
 	const cut = "…"
+	// The kubelet keeps the last 2048 bytes of a log: the first line is then a piece of one.
+	if _, rest, found := strings.Cut(s, "\n"); found && len(s) >= kubeletTail {
+		s = rest
+	}
 	var lines []string
 	for line := range strings.Lines(strings.ToValidUTF8(s, "�")) {
 		line = strings.TrimRight(line, " \t\r\n")

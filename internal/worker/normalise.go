@@ -9,6 +9,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/ibshafique/base-images/internal/pipeline"
 )
 
 // normalise gives an image OCI media types (https://github.com/opencontainers/image-spec/blob/v1.1.1/media-types.md)
@@ -84,7 +86,7 @@ func ociLayerType(t types.MediaType) (types.MediaType, error) {
 	case types.OCILayerZStd:
 		return t, nil
 	default:
-		return "", fmt.Errorf("normalising the image: a layer has the media type %q", t)
+		return "", pipeline.Terminalf(pipeline.ReasonImageInvalid, "normalising the image: a layer has the media type %q, which can't be pushed", t)
 	}
 }
 

@@ -26,12 +26,14 @@ type PushOptions struct {
 	// DockerConfig is a Docker config.json with the credentials; empty to push without.
 	DockerConfig string
 	Platform     pipeline.Platform
+
+	loopback bool
 }
 
 // Push uploads the image by digest, in OCI media types and dated with the source, and returns its
-// digest. Nothing is tagged. Errors are pipeline faults.
+// digest. Nothing is tagged. Errors are pipeline faults, but for those of our own input.
 func Push(ctx context.Context, o PushOptions) (string, error) {
-	in, err := readInput(o.Input)
+	in, err := readInput(o.Input, o.loopback)
 	if err != nil {
 		return "", err
 	}
@@ -85,24 +87,32 @@ func readKeychain(path string) (authn.Keychain, error) {
 // ran somebody's instructions: a link in it could lead to the push credentials.
 func readLayout(dir string) (v1.Image, error) {
 	if err := refuseLinks(dir); err != nil {
-		return nil, err
+		return nil, invalid(err)
 	}
+	img, err := onlyImage(dir)
+	if err != nil {
+		return nil, invalid(err)
+	}
+	return img, nil
+}
+
+func invalid(err error) error {
+	return pipeline.Terminalf(pipeline.ReasonImageInvalid, "reading the image that Kaniko built: %w", err)
+}
+
+func onlyImage(dir string) (v1.Image, error) {
 	index, err := layout.ImageIndexFromPath(dir)
 	if err != nil {
-		return nil, fmt.Errorf("reading the image that Kaniko built: %w", err)
+		return nil, err
 	}
 	manifest, err := index.IndexManifest()
 	if err != nil {
-		return nil, fmt.Errorf("reading the image that Kaniko built: %w", err)
+		return nil, err
 	}
 	if n := len(manifest.Manifests); n != 1 {
-		return nil, fmt.Errorf("reading the image that Kaniko built: the layout has %d images instead of one", n)
+		return nil, fmt.Errorf("the layout has %d images instead of one", n)
 	}
-	img, err := index.Image(manifest.Manifests[0].Digest)
-	if err != nil {
-		return nil, fmt.Errorf("reading the image that Kaniko built: %w", err)
-	}
-	return img, nil
+	return index.Image(manifest.Manifests[0].Digest)
 }
 
 var errNotRegular = errors.New("is neither a regular file nor a directory")
@@ -110,17 +120,13 @@ var errNotRegular = errors.New("is neither a regular file nor a directory")
 func refuseLinks(dir string) error {
 	root, err := os.OpenRoot(filepath.Dir(dir))
 	if err != nil {
-		return fmt.Errorf("reading the image that Kaniko built: %w", err)
+		return err
 	}
 	defer func() { _ = root.Close() }()
-	err = fs.WalkDir(root.FS(), filepath.Base(dir), func(path string, d fs.DirEntry, err error) error {
+	return fs.WalkDir(root.FS(), filepath.Base(dir), func(path string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() && !d.Type().IsRegular() {
 			err = fmt.Errorf("%s %w", path, errNotRegular)
 		}
 		return err
 	})
-	if err != nil {
-		return fmt.Errorf("reading the image that Kaniko built: %w", err)
-	}
-	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/ibshafique/base-images/internal/pipeline"
 	"github.com/ibshafique/base-images/internal/registry"
@@ -17,19 +18,38 @@ import (
 // TerminationLog is where a container leaves its report for the operator.
 const TerminationLog = "/dev/termination-log"
 
-const maxInputFile = 1 << 20
+const (
+	maxInputFile = 1 << 20
+	// maxMessage is what the operator shows of a failure.
+	maxMessage = 1024
+)
 
 // Report writes what came of a command to w, as the operator reads it.
 func Report(w io.Writer, digest string, failure error) error {
-	r := pipeline.WorkerReport{Digest: digest}
-	if failure != nil {
-		r.Reason, r.Terminal = reasonOf(failure)
-		r.Message = truncate(failure.Error(), 2048)
+	raw, err := encodeReport(digest, failure)
+	if err == nil {
+		_, err = w.Write(raw)
 	}
-	if err := json.NewEncoder(w).Encode(r); err != nil {
+	if err != nil {
 		return fmt.Errorf("writing the report: %w", err)
 	}
 	return nil
+}
+
+// encodeReport shortens the message until it fits: JSON writes some characters with six.
+func encodeReport(digest string, failure error) ([]byte, error) {
+	r := pipeline.WorkerReport{Digest: digest}
+	if failure == nil {
+		return json.Marshal(r)
+	}
+	r.Reason, r.Terminal = reasonOf(failure)
+	for limit := maxMessage; ; limit /= 2 {
+		r.Message = truncate(failure.Error(), limit)
+		raw, err := json.Marshal(r)
+		if err != nil || len(raw) <= pipeline.MaxReport {
+			return raw, err
+		}
+	}
 }
 
 func reasonOf(err error) (reason string, terminal bool) {
@@ -42,11 +62,14 @@ func reasonOf(err error) (reason string, terminal bool) {
 	return pipeline.ReasonInternalError, false
 }
 
+// truncate keeps the start of a text, at most limit bytes of whole characters.
 func truncate(s string, limit int) string {
+	const cut = "…"
+	s = strings.ToValidUTF8(s, "�")
 	if len(s) <= limit {
 		return s
 	}
-	return s[:limit] + "…"
+	return strings.ToValidUTF8(s[:max(0, limit-len(cut))], "") + cut
 }
 
 // input is a build's input as it is mounted.
@@ -54,10 +77,12 @@ type input struct {
 	pipeline.WorkerInput
 	dir string
 	ca  []byte
+	// loopback allows servers on this machine, for tests.
+	loopback bool
 }
 
-func readInput(dir string) (*input, error) {
-	in := &input{dir: dir}
+func readInput(dir string, loopback bool) (*input, error) {
+	in := &input{dir: dir, loopback: loopback}
 	raw, err := readBounded(filepath.Join(dir, pipeline.InputFile))
 	if err != nil {
 		return nil, fmt.Errorf("reading the build's input: %w", err)
@@ -73,7 +98,7 @@ func readInput(dir string) (*input, error) {
 }
 
 func (in *input) client() (*registry.Client, error) {
-	return registry.New(registry.Config{CABundle: in.ca, PrivateHosts: in.PrivateHosts, UserAgent: "basewright-worker"})
+	return registry.New(registry.Config{CABundle: in.ca, PrivateHosts: in.PrivateHosts, UserAgent: "basewright-worker", UnsafeLoopback: in.loopback})
 }
 
 func readBounded(path string) ([]byte, error) {
@@ -99,12 +124,14 @@ type FetchOptions struct {
 	// Workspace gets context/, Dockerfile and, with a CA bundle, certs/ca.crt.
 	Workspace string
 	Platform  pipeline.Platform
+
+	loopback bool
 }
 
 // Fetch writes the build context and the Dockerfile of a platform to the workspace.
-// It is safe to repeat. Errors are pipeline faults.
+// It is safe to repeat. Errors are pipeline faults, but for those of our own input and disk.
 func Fetch(ctx context.Context, o FetchOptions) error {
-	in, err := readInput(o.Input)
+	in, err := readInput(o.Input, o.loopback)
 	if err != nil {
 		return err
 	}

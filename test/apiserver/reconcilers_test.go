@@ -247,7 +247,7 @@ func (o *operator) end(job batchv1.Job, container string, code int32, message st
 	o.t.Helper()
 	ctx := o.t.Context()
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: job.Namespace, Name: job.Name + "-pod",
-		Labels: map[string]string{batchv1.JobNameLabel: job.Name, kaniko.LabelManagedBy: kaniko.ManagedBy, kaniko.LabelBuild: job.Labels[kaniko.LabelBuild]},
+		Labels:          map[string]string{batchv1.JobNameLabel: job.Name, kaniko.LabelManagedBy: kaniko.ManagedBy, kaniko.LabelBuild: job.Labels[kaniko.LabelBuild]},
 		OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(&job, batchv1.SchemeGroupVersion.WithKind("Job"))}},
 		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: container, Image: "worker.example/worker:1"}}}}
 	o.check(k8s.Create(ctx, pod), "creating a pod")
@@ -393,7 +393,9 @@ func TestAFailedBuildKeepsTheImageAndWaitsForAChange(t *testing.T) {
 		t.Errorf("the image is %s, want the last good one %s", image.Status.Image.Digest, good)
 	}
 	o.await("the other Job to be cancelled", func() (bool, string) {
-		left := slices.DeleteFunc(o.jobs(), func(j batchv1.Job) bool { return j.Labels[kaniko.LabelBuild] != second.Name || !j.DeletionTimestamp.IsZero() })
+		left := slices.DeleteFunc(o.jobs(), func(j batchv1.Job) bool {
+			return j.Labels[kaniko.LabelBuild] != second.Name || !j.DeletionTimestamp.IsZero()
+		})
 		return len(left) == 1 && left[0].Name == jobs[0].Name, fmt.Sprintf("%d Jobs left", len(left))
 	})
 	o.touch(image)

@@ -88,10 +88,10 @@ func TestFailures(t *testing.T) {
 			reason: "WrongArchitecture", says: []string{"linux/arm64", "bin/busybox"}},
 		"a failing RUN shows the end of its log": {
 			image:  inline(ns, "run-fails", "FROM "+alpine+"\nRUN echo nothing to be found here >&2; exit 3\n"),
-			reason: "BuildFailed", says: []string{"container kaniko exited with 1", "nothing to be found here"}},
+			reason: "BuildFailed", says: []string{"container kaniko exited with 3", "nothing to be found here"}},
 		"a base image that does not exist is named": {
-			image:  inline(ns, "no-base", "FROM docker.io/library/no-such-image:1\n"),
-			reason: "UpstreamNotFound", says: []string{"docker.io/library/no-such-image:1"}},
+			image:  inline(ns, "no-base", "FROM "+registryHost+"/mirror/no-such-image:1\n"),
+			reason: "UpstreamNotFound", says: []string{registryHost + "/mirror/no-such-image:1"}},
 		"a Dockerfile that can't be parsed names the line": {
 			image:  inline(ns, "unparsable", "FROM "+alpine+"\nRUNN true\n"),
 			reason: "DockerfileInvalid", says: []string{"line 2", "RUNN"}},
