@@ -77,7 +77,7 @@ func TestDecide(t *testing.T) {
 			s := &state{image: image, now: at(t, tc.now)}
 			if tc.built != "" {
 				s.last = &v1alpha1.BuildSummary{Attempt: 1, Inputs: v1alpha1.BuildInputs{Spec: specDigest(&image.Spec)},
-					StartedAt: ptr.To(metav1.NewTime(at(t, tc.built)))}
+					StartedAt: new(metav1.NewTime(at(t, tc.built)))}
 			}
 			if tc.change != nil {
 				tc.change(image)
@@ -105,7 +105,7 @@ func TestDecideRecordsOldAndNewValues(t *testing.T) {
 	image.Annotations = map[string]string{v1alpha1.BuildRequestedAtAnnotation: "second"}
 	s := &state{image: image, now: at(t, "2026-11-25T10:00:00Z"), last: &v1alpha1.BuildSummary{
 		Inputs:    v1alpha1.BuildInputs{Spec: specDigest(&image.Spec), RequestedAt: "first"},
-		StartedAt: ptr.To(metav1.NewTime(at(t, "2026-11-24T10:00:00Z")))}}
+		StartedAt: new(metav1.NewTime(at(t, "2026-11-24T10:00:00Z")))}}
 	p, err := decide(s)
 	if err != nil {
 		t.Fatal(err)

@@ -17,7 +17,8 @@ step "generating"
 (cd "$work" && git init -q . && make -s generate)
 step "go mod tidy"
 (cd "$work" && go mod tidy)
-(cd "$work" && for mod in hack/sandbox/tools/*/go.mod; do (cd "$(dirname "$mod")" && go mod verify >/dev/null && go list -mod=readonly ./... >/dev/null); done)
+(cd "$work" && for mod in hack/sandbox/tools/*/go.mod; do (cd "$(dirname "$mod")" && go list -mod=readonly ./... tool >/dev/null 2>&1) ||
+  { echo "verify: $mod is not complete: run go mod tidy in its directory" >&2; exit 1; }; done)
 rm -rf "$work/.git"
 if ! diff -r "$work.before" "$work"; then
   echo "verify: generated files or go.mod are not up to date: run make generate and go mod tidy, and commit the result" >&2

@@ -46,7 +46,7 @@ func encodeReport(digest string, failure error) ([]byte, error) {
 	for limit := maxMessage; ; limit /= 2 {
 		r.Message = truncate(failure.Error(), limit)
 		raw, err := json.Marshal(r)
-		if err != nil || len(raw) <= pipeline.MaxReport {
+		if err != nil || len(raw) <= pipeline.MaxReport || limit == 0 {
 			return raw, err
 		}
 	}

@@ -145,8 +145,8 @@ func checkRuns(t *testing.T, image *v1alpha1.BaseImage, p v1alpha1.PlatformImage
 		ObjectMeta: metav1.ObjectMeta{Namespace: image.Namespace, Name: "run-" + image.Name + "-" + arch},
 		Spec: corev1.PodSpec{
 			RestartPolicy:                corev1.RestartPolicyNever,
-			AutomountServiceAccountToken: ptr.To(false),
-			SecurityContext: &corev1.PodSecurityContext{RunAsNonRoot: ptr.To(true), RunAsUser: ptr.To[int64](65532), RunAsGroup: ptr.To[int64](65532),
+			AutomountServiceAccountToken: new(false),
+			SecurityContext: &corev1.PodSecurityContext{RunAsNonRoot: new(true), RunAsUser: ptr.To[int64](65532), RunAsGroup: ptr.To[int64](65532),
 				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}},
 			InitContainers: []corev1.Container{{Name: "tools", Image: standIn(t, arch), Command: []string{"/bin/busybox", "cp", "/bin/busybox", "/tools/busybox"},
 				SecurityContext: restricted(), VolumeMounts: []corev1.VolumeMount{{Name: "tools", MountPath: "/tools"}}}},
@@ -185,7 +185,7 @@ func checkRuns(t *testing.T, image *v1alpha1.BaseImage, p v1alpha1.PlatformImage
 }
 
 func restricted() *corev1.SecurityContext {
-	return &corev1.SecurityContext{AllowPrivilegeEscalation: ptr.To(false), ReadOnlyRootFilesystem: ptr.To(true),
+	return &corev1.SecurityContext{AllowPrivilegeEscalation: new(false), ReadOnlyRootFilesystem: new(true),
 		Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}}}
 }
 

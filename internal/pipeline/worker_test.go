@@ -1,0 +1,54 @@
+package pipeline
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestParseReport(t *testing.T) {
+	digest := "sha256:" + strings.Repeat("0123456789abcdef", 4)
+	padded := func(n int) string { return "{}" + strings.Repeat(" ", n-2) }
+	tests := map[string]struct {
+		message string
+		want    *WorkerReport // nil: refused
+	}{
+		"a digest":                         {fmt.Sprintf("{\"digest\":%q}\n", digest), &WorkerReport{Digest: digest}},
+		"a failure":                        {`{"reason":"RegistryDenied","message":"a \"b\"","terminal":true}`, &WorkerReport{Reason: "RegistryDenied", Message: `a "b"`, Terminal: true}},
+		"nothing to say":                   {"{}", &WorkerReport{}},
+		"a field of a later version":       {`{"later":1}`, &WorkerReport{}},
+		"exactly 4096 bytes":               {padded(4096), &WorkerReport{}},
+		"a byte more":                      {padded(4097), nil},
+		"no message":                       {"", nil},
+		"a log":                            {"panic: x", nil},
+		"half a report":                    {`{"digest":"sha`, nil},
+		"two reports":                      {"{}{}", nil},
+		"a list":                           {"[]", nil},
+		"another type":                     {`{"digest":1}`, nil},
+		"a digest without algorithm":       {fmt.Sprintf(`{"digest":%q}`, digest[7:]), nil},
+		"a digest that is cut":             {fmt.Sprintf(`{"digest":%q}`, digest[:70]), nil},
+		"a digest with more":               {fmt.Sprintf(`{"digest":%q}`, digest+"0"), nil},
+		"a digest in upper case":           {fmt.Sprintf(`{"digest":%q}`, "sha256:"+strings.Repeat("A", 64)), nil},
+		"a digest on two lines":            {fmt.Sprintf(`{"digest":"%s\n"}`, digest), nil},
+		"a reason that is a sentence":      {`{"reason":"it broke"}`, nil},
+		"a reason in lower case":           {`{"reason":"broken"}`, nil},
+		"a reason that is much too long":   {fmt.Sprintf(`{"reason":"R%s"}`, strings.Repeat("e", 100)), nil},
+		"a reason that no condition takes": {`{"reason":"Broken\n"}`, nil},
+	}
+	for desc, tt := range tests {
+		t.Run(desc, func(t *testing.T) {
+			got, err := ParseReport(tt.message)
+			if tt.want == nil {
+				if err == nil || got != (WorkerReport{}) {
+					t.Errorf("got %+v, %v", got, err)
+				}
+				return
+			}
+			if diff := cmp.Diff(*tt.want, got); diff != "" || err != nil {
+				t.Errorf("%v %s", err, diff)
+			}
+		})
+	}
+}
