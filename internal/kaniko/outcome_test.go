@@ -124,19 +124,22 @@ func TestOutcomeOfACompleteJob(t *testing.T) {
 		pods []corev1.Pod
 		want string
 	}{
-		"a report":                                {report(pushed), pushed},
-		"a pod that was replaced":                 {append([]corev1.Pod{podWith(exited(ContainerPush, 1, "Error", ""))}, report(pushed)...), pushed},
-		"the pod is gone":                         {nil, ""},
-		"no message":                              {[]corev1.Pod{podWith(exited(ContainerPush, 0, "Completed", ""))}, ""},
-		"a report without digest":                 {[]corev1.Pod{podWith(exited(ContainerPush, 0, "Completed", "{}"))}, ""},
-		"a message that is no report":             {[]corev1.Pod{podWith(exited(ContainerPush, 0, "Completed", "pushed "+pushed))}, ""},
-		"a tag instead of a digest":               {report("latest"), ""},
-		"another repository":                      {report("registry.example/x@" + pushed), ""},
-		"a digest that is too short":              {report(pushed[:70]), ""},
-		"a digest in upper case":                  {report("sha256:" + strings.Repeat("A", 64)), ""},
-		"a digest and a line":                     {report(pushed + "\n"), ""},
-		"another algorithm":                       {report("sha512:" + strings.Repeat("a", 128)), ""},
-		"a report in the container before it":     {[]corev1.Pod{podWith(exited(ContainerKaniko, 0, "Completed", `{"digest":"`+pushed+`"}`))}, ""},
+		"a report":                            {report(pushed), pushed},
+		"a pod that was replaced":             {append([]corev1.Pod{podWith(exited(ContainerPush, 1, "Error", ""))}, report(pushed)...), pushed},
+		"the pod is gone":                     {nil, ""},
+		"no message":                          {[]corev1.Pod{podWith(exited(ContainerPush, 0, "Completed", ""))}, ""},
+		"a report without digest":             {[]corev1.Pod{podWith(exited(ContainerPush, 0, "Completed", "{}"))}, ""},
+		"a message that is no report":         {[]corev1.Pod{podWith(exited(ContainerPush, 0, "Completed", "pushed "+pushed))}, ""},
+		"a tag instead of a digest":           {report("latest"), ""},
+		"another repository":                  {report("registry.example/x@" + pushed), ""},
+		"a digest that is too short":          {report(pushed[:70]), ""},
+		"a digest in upper case":              {report("sha256:" + strings.Repeat("A", 64)), ""},
+		"a digest and a line":                 {report(pushed + "\n"), ""},
+		"another algorithm":                   {report("sha512:" + strings.Repeat("a", 128)), ""},
+		"a report in the container before it": {[]corev1.Pod{podWith(exited(ContainerKaniko, 0, "Completed", `{"digest":"`+pushed+`"}`))}, ""},
+		"a report by a container that was injected": {[]corev1.Pod{changed(podWith(), func(p *corev1.Pod) {
+			p.Status.ContainerStatuses = []corev1.ContainerStatus{exited("proxy", 0, "Completed", `{"digest":"`+pushed+`"}`)}
+		})}, ""},
 		"a report by a container that has failed": {[]corev1.Pod{podWith(exited(ContainerPush, 1, "Error", `{"digest":"`+pushed+`"}`))}, ""},
 	}
 	for desc, tt := range tests {

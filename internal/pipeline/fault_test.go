@@ -59,7 +59,7 @@ func TestUnwrap(t *testing.T) {
 		"terminal":  &Terminal{Reason: "A", Err: cause},
 		"transient": &Transient{Reason: "A", After: time.Second, Err: cause},
 	} {
-		if got := errors.Unwrap(err); got != cause {
+		if got := errors.Unwrap(err); !errors.Is(got, cause) {
 			t.Errorf("%s unwraps to %v", desc, got)
 		}
 	}

@@ -5,6 +5,8 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -69,6 +71,57 @@ func TestRunOnBothPlatforms(t *testing.T) {
 		})
 		if got := strings.TrimSpace(podLog(t, pod, "image")); got != want[p.Platform] {
 			t.Errorf("%s says %q, want %q", p.Platform, got, want[p.Platform])
+		}
+	}
+}
+
+// TestOwnDockerfile has the operator build its own image from this project's Dockerfile, and runs it.
+func TestOwnDockerfile(t *testing.T) {
+	dir := t.TempDir()
+	files := []string{"Dockerfile"}
+	for _, arch := range []string{"amd64", "arm64"} {
+		for _, program := range []string{"operator", "worker"} {
+			files = append(files, "bin/linux-"+arch+"/"+program)
+		}
+	}
+	for _, file := range files {
+		raw, err := os.ReadFile(filepath.Join(checkout, file))
+		if err != nil {
+			t.Fatalf("run make binaries first: %v", err)
+		}
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, file)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, file), raw, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	url, _, err := publish.FS(t.Context(), checkout, "e2e-own", "src", dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns := newNamespace(t)
+	for program, says := range map[string]string{"operator": "-leader-elect", "worker": "usage: worker fetch|push"} {
+		image := inline(ns, program, "")
+		image.Spec.Source = v1alpha1.Source{Git: &v1alpha1.GitSource{URL: url, Path: "src"}}
+		image.Spec.Target = program
+		create(t, image)
+		ready := awaitReady(t, image)
+		pod := &corev1.Pod{}
+		pod.Namespace, pod.Name = ns, program
+		pod.Spec = corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever,
+			SecurityContext: &corev1.PodSecurityContext{RunAsNonRoot: new(true)}, // The image names a numeric user.
+			Containers:      []corev1.Container{{Name: "image", Image: ready.Status.Image.Reference, SecurityContext: restricted()}}}
+		if program == "operator" {
+			pod.Spec.Containers[0].Args = []string{"--help"}
+		}
+		create(t, pod)
+		eventually(t, buildTimeout, "pod "+program+" to end", func(ctx context.Context) (bool, string) {
+			err := k8s.Get(ctx, client.ObjectKeyFromObject(pod), pod)
+			return err == nil && (pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed), fmt.Sprint(err, pod.Status)
+		})
+		if log := podLog(t, pod, "image"); !strings.Contains(log, says) {
+			t.Errorf("%s says %q, want %q in it", program, log, says)
 		}
 	}
 }

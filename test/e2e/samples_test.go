@@ -31,6 +31,7 @@ func TestSamples(t *testing.T) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			t.Parallel()
 			for _, image := range applySample(t, file, ns, url) {
+				run(t, nil, kubectl, "wait", "--for=condition=Ready", "--timeout="+buildTimeout.String(), "--namespace="+ns, "baseimage/"+image.Name)
 				ready := awaitReady(t, image)
 				for _, tag := range image.Spec.Output.Tags {
 					if got := pull(t, ready, tag).Digest.String(); got != ready.Status.Image.Digest {
