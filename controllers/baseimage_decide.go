@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
@@ -90,6 +91,10 @@ func decide(s *state) (plan, error) {
 
 func (p *plan) because(t v1alpha1.BuildReasonType, before, after string) {
 	p.reasons = append(p.reasons, v1alpha1.BuildReason{Type: t, Old: before, New: after})
+}
+
+func (p *plan) has(t v1alpha1.BuildReasonType) bool {
+	return slices.ContainsFunc(p.reasons, func(r v1alpha1.BuildReason) bool { return r.Type == t })
 }
 
 // specDigest covers the fields that decide what is built and where it goes, so that a new

@@ -92,7 +92,7 @@ func judge(s *state, p plan, failure error) verdict {
 	case failure != nil:
 		return failed(failure)
 	case running != nil:
-		return building(s, running)
+		return building(s, p, running)
 	case len(p.reasons) > 0 && s.image.Spec.Suspend:
 		return verdict{status: metav1.ConditionFalse, reason: v1alpha1.ReasonSuspended,
 			message: "A build is due (" + reasonTypes(p.reasons) + "), but spec.suspend is true"}
@@ -116,18 +116,28 @@ func failed(failure error) verdict {
 }
 
 // building keeps an image ready while it is only refreshed: its tags still point to what its spec asks for.
-func building(s *state, build *v1alpha1.BaseImageBuild) verdict {
+func building(s *state, p plan, build *v1alpha1.BaseImageBuild) verdict {
 	v := verdict{
 		status:      metav1.ConditionFalse,
 		reason:      v1alpha1.ReasonBuilding,
-		message:     fmt.Sprintf("Build %s (%s) is running", build.Name, build.Spec.Reason),
+		message:     fmt.Sprintf("Build %s (%s) is running%s", build.Name, build.Spec.Reason, whyNot(build)),
 		reconciling: v1alpha1.ReasonBuilding,
 	}
 	wasReady := meta.IsStatusConditionTrue(s.image.Status.Conditions, v1alpha1.ConditionReady)
-	if wasReady && !strings.Contains(build.Spec.Reason, string(v1alpha1.BuildReasonSpecChanged)) {
+	if wasReady && !p.has(v1alpha1.BuildReasonSpecChanged) && !strings.Contains(build.Spec.Reason, string(v1alpha1.BuildReasonSpecChanged)) {
 		v.status, v.reason = metav1.ConditionTrue, v1alpha1.ReasonPromoted
 	}
 	return v
+}
+
+// whyNot tells what keeps a running build, if it is not just its Jobs: a registry that is down, a Secret that is
+// missing.
+func whyNot(build *v1alpha1.BaseImageBuild) string {
+	c := meta.FindStatusCondition(build.Status.Conditions, v1alpha1.ConditionReconciling)
+	if c == nil || c.Reason == v1alpha1.ReasonBuilding {
+		return ""
+	}
+	return fmt.Sprintf("; it is kept by %s: %s", c.Reason, c.Message)
 }
 
 func lastFailed(build *v1alpha1.BaseImageBuild) verdict {

@@ -128,6 +128,7 @@ func (run *buildRun) ensureInput(ctx context.Context) error {
 		Files:        files,
 		CABundle:     run.Config.Registries.CABundle,
 		PrivateHosts: run.Config.Registries.Private(),
+		TokenHosts:   run.Config.Registries.TokenHosts,
 	})
 	if err != nil {
 		return err

@@ -45,14 +45,15 @@ func reasonOf(err error) string {
 	return pipeline.ReasonInternalError
 }
 
-// sentence makes an error a bounded message that starts with a capital letter.
+// sentence makes an error a bounded message that starts with a capital letter, unless it starts with a name.
 func sentence(s string) string {
 	s = strings.ToValidUTF8(s, "")
 	if len(s) > maxMessage {
 		s = strings.ToValidUTF8(s[:maxMessage], "") + "…"
 	}
-	// The name of a field keeps its spelling.
-	if s == "" || strings.HasPrefix(s, "spec.") || strings.HasPrefix(s, "linux/") {
+	// A field, a host or a platform keeps its spelling.
+	word, _, _ := strings.Cut(s, " ")
+	if strings.ContainsAny(word, "./") || s == "" {
 		return s
 	}
 	first, size := utf8.DecodeRuneInString(s)

@@ -1,7 +1,9 @@
 package controllers
 
 import (
+	"errors"
 	"hash/fnv"
+	"strings"
 	"time"
 
 	"github.com/robfig/cron/v3"
@@ -24,10 +26,16 @@ type timetable struct {
 // read is a Terminal with reason ScheduleInvalid.
 func newTimetable(image *v1alpha1.BaseImage) (*timetable, error) {
 	location, err := time.LoadLocation(image.Spec.TimeZone)
+	if image.Spec.TimeZone == "Local" {
+		err = errors.New("it would depend on where the operator runs")
+	}
 	if err != nil {
 		return nil, pipeline.Terminalf(v1alpha1.ReasonScheduleInvalid, "spec.timeZone: %q is not a name of the IANA time zone database, such as Europe/Berlin: %w", image.Spec.TimeZone, err)
 	}
 	schedule, err := cron.ParseStandard(image.Spec.Schedule)
+	if strings.HasPrefix(image.Spec.Schedule, "@every") {
+		err = errors.New("@every counts from whenever the operator looks")
+	}
 	if err != nil {
 		return nil, pipeline.Terminalf(v1alpha1.ReasonScheduleInvalid, "spec.schedule: %q must have five fields, such as \"0 0 * * 0\": %w", image.Spec.Schedule, err)
 	}

@@ -109,6 +109,8 @@ func TestTimetableRefusesWhatItCannotRead(t *testing.T) {
 	tests := map[string]*v1alpha1.BaseImage{
 		"a schedule with four fields":   scheduled("0 0 * *", "UTC", 0, time.Hour),
 		"a minute that does not exist":  scheduled("61 0 * * *", "UTC", 0, time.Hour),
+		"the time zone of the machine":  scheduled("0 0 * * 0", "Local", 0, time.Hour),
+		"an interval instead of times":  scheduled("@every 1h", "UTC", 0, time.Hour),
 		"a time zone that is not known": scheduled("0 0 * * 0", "Mars/Olympus", 0, time.Hour),
 	}
 	for name, image := range tests {

@@ -4,9 +4,9 @@ set -euo pipefail
 stop() { echo "basewright: $1" >&2; exit 1; }
 [ "$(uname -s)" = Linux ] || stop "this needs Linux: it runs a real Kubernetes node in kernel namespaces ($(uname -s) found)."
 [ "$(id -u)" = 0 ] || stop "this needs root, to make namespaces, mounts and network links: run it with sudo."
-command -v go >/dev/null || stop "this needs Go 1.26 or newer on the PATH: see https://go.dev/dl."
-version=$(go env GOVERSION)
-case $version in
-  go1.[0-9] | go1.[0-9].* | go1.[0-9][!0-9]* | go1.1[0-9]* | go1.2[0-5]*) stop "this needs Go 1.26 or newer, found $version: see https://go.dev/dl." ;;
-esac
+need=$(awk '$1 == "go" { print $2; exit }' go.mod)
+command -v go >/dev/null || stop "this needs Go $need or newer on the PATH: see https://go.dev/dl."
+version=$(cd / && go env GOVERSION)
+[ "$(printf '%s\n' "go$need" "$version" | sort -V | head -n 1)" = "go$need" ] ||
+  stop "this needs Go $need or newer, found $version: see https://go.dev/dl."
 command -v git >/dev/null || stop "this needs git on the PATH: apt-get install git."

@@ -141,7 +141,7 @@ type BaseImageBuildSpec struct {
 	// +required
 	Inputs BuildInputs `json:"inputs"`
 
-	// source as it was; git.ref holds what the commit was resolved from.
+	// source as the BaseImage had it; inputs.revision is what it was resolved to.
 	//
 	// +required
 	Source Source `json:"source"`
@@ -212,12 +212,10 @@ type BaseImageBuildSpec struct {
 
 // BuildPhase is how far a build has come.
 //
-// +kubebuilder:validation:Enum=Pending;Building;Indexing;Promoting;Succeeded;Failed
+// +kubebuilder:validation:Enum=Building;Indexing;Promoting;Succeeded;Failed
 type BuildPhase string
 
 const (
-	// PhasePending means: nothing was started yet.
-	PhasePending BuildPhase = "Pending"
 	// PhaseBuilding means: a Job runs for each platform.
 	PhaseBuilding BuildPhase = "Building"
 	// PhaseIndexing means: what was pushed is read back and checked, the index is assembled.

@@ -8,7 +8,8 @@ const (
 	ConditionReady = "Ready"
 	// ConditionReconciling: a build is being prepared or runs.
 	ConditionReconciling = "Reconciling"
-	// ConditionStalled: nothing will happen until an input is changed.
+	// ConditionStalled: the newest build, or resolving its inputs, has failed for good. A changed input, a
+	// request or the schedule tries again; inputs that can't be resolved are looked at again after five minutes.
 	ConditionStalled = "Stalled"
 
 	// ConditionBuilt on a BaseImageBuild: every platform was built and pushed by digest.
@@ -29,8 +30,6 @@ const (
 	ReasonBuilding = "Building"
 	// ReasonBuildCreated: a build was started.
 	ReasonBuildCreated = "BuildCreated"
-	// ReasonResolving: source and upstream images are being resolved.
-	ReasonResolving = "Resolving"
 	// ReasonSuspended: spec.suspend keeps a build that is due from starting.
 	ReasonSuspended = "Suspended"
 	// ReasonSucceeded: a phase or a build is done.

@@ -4,7 +4,7 @@ package v1alpha1
 //
 // +kubebuilder:validation:ExactlyOneOf=git;inline;configMapRef
 type Source struct {
-	// git is a repository, read over HTTP or HTTPS without credentials.
+	// git is a repository, read over HTTPS without credentials.
 	//
 	// +optional
 	Git *GitSource `json:"git,omitempty"`
@@ -24,13 +24,13 @@ type Source struct {
 
 // GitSource is a directory of a git repository at a ref.
 type GitSource struct {
-	// url of the repository, https:// or http://, without user or password.
+	// url of the repository, https://, without user or password.
 	//
 	// +required
 	// +kubebuilder:validation:MinLength=8
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:XValidation:rule="self.startsWith('https://') || self.startsWith('http://')",message="must start with https:// or http://",reason=FieldValueInvalid
-	// +kubebuilder:validation:XValidation:rule="!self.matches('^https?://[^/]*@')",message="must not contain a user or password: the object can be read by many",reason=FieldValueInvalid
+	// +kubebuilder:validation:XValidation:rule="self.startsWith('https://')",message="must start with https://: what is built must be what the server sent",reason=FieldValueInvalid
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^https://[^/]*@')",message="must not contain a user or password: the object can be read by many",reason=FieldValueInvalid
 	URL string `json:"url"`
 
 	// ref is a branch, a tag, a full name such as refs/heads/main, or a commit of 40 hexadecimal

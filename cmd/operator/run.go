@@ -84,6 +84,7 @@ func registryClient(cfg *config.Operator) (*registry.Client, error) {
 	rc := registry.Config{
 		CABundle:     []byte(cfg.Registries.CABundle),
 		PrivateHosts: cfg.Registries.PrivateHosts,
+		TokenHosts:   cfg.Registries.TokenHosts,
 		UserAgent:    "basewright-operator",
 	}
 	for _, m := range cfg.Registries.Mirrors {

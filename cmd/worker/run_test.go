@@ -111,11 +111,11 @@ func TestRunLeavesAReport(t *testing.T) {
 	args := []string{"fetch", "--input=" + input, "--workspace=" + workspace, "--report=" + report}
 
 	err := run(append(args, "--platform=linux/riscv64"))
-	if r := readReport(t, report); !pipeline.IsTerminal(err) || r.Reason != pipeline.ReasonUnknownPlatform || !r.Terminal {
+	if r := readReport(t, report); !pipeline.IsTerminal(err) || r.Reason != pipeline.ReasonUnknownPlatform {
 		t.Errorf("an unknown platform: got %v and the report %+v", err, r)
 	}
 	err = run(append(args, "--platform=linux/amd64"))
-	if r := readReport(t, report); !errors.Is(err, os.ErrNotExist) || r.Reason != pipeline.ReasonInternalError || r.Terminal {
+	if r := readReport(t, report); !errors.Is(err, os.ErrNotExist) || r.Reason != pipeline.ReasonInternalError {
 		t.Errorf("no input: got %v and the report %+v", err, r)
 	}
 	for name, content := range map[string]string{"input.json": "{}", "Dockerfile.linux-amd64": "FROM a\n"} {

@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"sigs.k8s.io/yaml"
+
+	"github.com/ibshafique/base-images/internal/pipeline"
 )
 
 const (
@@ -51,10 +53,13 @@ type Registries struct {
 	CABundle string `json:"caBundle,omitempty"`
 	// Mirrors are pull-through caches: the first try for the images they stand for.
 	Mirrors []Mirror `json:"mirrors,omitempty"`
-	// PrivateHosts are registry and git hosts, without port, whose addresses may be private (RFC 1918,
+	// PrivateHosts are registry and git hosts, as host or host:port, whose addresses may be private (RFC 1918,
 	// RFC 4193, RFC 6598). Hosts of mirrors are included. Loopback and link-local
 	// addresses are never allowed.
 	PrivateHosts []string `json:"privateHosts,omitempty"`
+	// TokenHosts are token services on another host than their registry, which may see its credentials. Those of
+	// well-known public registries need not be listed.
+	TokenHosts []pipeline.TokenHost `json:"tokenHosts,omitempty"`
 }
 
 // Mirror stands for every repository under a prefix.
@@ -117,6 +122,11 @@ func (c *Operator) validate() error {
 		validateCABundle(c.Registries.CABundle))
 	for i, host := range c.Registries.PrivateHosts {
 		errs = append(errs, validateHost(fmt.Sprintf("registries.privateHosts[%d]", i), host))
+	}
+	for i, t := range c.Registries.TokenHosts {
+		errs = append(errs,
+			validateHost(fmt.Sprintf("registries.tokenHosts[%d].registry", i), t.Registry),
+			validateHost(fmt.Sprintf("registries.tokenHosts[%d].host", i), t.Host))
 	}
 	return errors.Join(errs...)
 }

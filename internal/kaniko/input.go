@@ -27,6 +27,8 @@ type InputOptions struct {
 	CABundle string
 	// PrivateHosts may resolve to private addresses.
 	PrivateHosts []string
+	// TokenHosts may see the credentials of their registry.
+	TokenHosts []pipeline.TokenHost
 }
 
 // Input makes the ConfigMap that the fetch container reads. It is immutable: a build never
@@ -36,6 +38,7 @@ func Input(o InputOptions) (*corev1.ConfigMap, error) {
 		SourceTime:   o.Build.Spec.SourceTime.UTC(),
 		Repository:   o.Build.Spec.Output.Repository,
 		PrivateHosts: o.PrivateHosts,
+		TokenHosts:   o.TokenHosts,
 	}
 	if git := o.Build.Spec.Source.Git; git != nil {
 		in.Git = &pipeline.GitInput{URL: git.URL, Ref: git.Ref, Commit: o.Build.Spec.Inputs.Revision, Path: git.Path}

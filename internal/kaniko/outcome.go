@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -32,7 +33,7 @@ func Outcome(job *batchv1.Job, pods []corev1.Pod) (string, error) {
 	case cond.Type == batchv1.JobComplete:
 		return reportedDigest(platform, job, pods)
 	case cond.Reason == batchv1.JobReasonDeadlineExceeded:
-		return "", pipeline.Terminalf(v1alpha1.ReasonTimedOut, "%s: spec.timeout of %ds has passed: raise it, or give the build more CPU (spec.platforms[].resources)", platform, ptrOr(job.Spec.ActiveDeadlineSeconds))
+		return "", pipeline.Terminalf(v1alpha1.ReasonTimedOut, "%s: spec.timeout of %s has passed: raise it, or give the build more CPU (spec.platforms[].resources)", platform, time.Duration(ptrOr(job.Spec.ActiveDeadlineSeconds))*time.Second)
 	default:
 		return "", failure(platform, job, cond, pods)
 	}

@@ -192,7 +192,7 @@ func TestOutcomeOfAFailedJob(t *testing.T) {
 			p.Status.Phase, p.Status.Reason, p.Status.Message = corev1.PodFailed, "Evicted", `Usage of EmptyDir volume "image" exceeds the limit "8Gi".`
 		})}, v1alpha1.ReasonBuildFailed, `linux/amd64: pod pod failed: Evicted: Usage of EmptyDir volume "image" exceeds the limit "8Gi".`},
 		"the deadline has passed": {jobWith(condition(batchv1.JobFailed, batchv1.JobReasonDeadlineExceeded)), []corev1.Pod{podWith(exited(ContainerKaniko, 137, "Error", "x"))},
-			v1alpha1.ReasonTimedOut, "linux/amd64: spec.timeout of 3600s has passed: raise it, or give the build more CPU (spec.platforms[].resources)"},
+			v1alpha1.ReasonTimedOut, "linux/amd64: spec.timeout of 1h0m0s has passed: raise it, or give the build more CPU (spec.platforms[].resources)"},
 		"the pod is gone": {failed, nil, v1alpha1.ReasonBuildFailed, "linux/amd64: Job x-1-amd64 failed: BackoffLimitExceeded: the message of the Job"},
 	}
 	for desc, tt := range tests {

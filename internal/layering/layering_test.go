@@ -22,7 +22,7 @@ var allowed = map[string][]string{
 	"api/v1alpha1/applyconfiguration/internal":     {},
 	"internal/layering":                            {},
 	"internal/pipeline":                            {"api/v1alpha1"},
-	"internal/config":                              {},
+	"internal/config":                              {"internal/pipeline"},
 	"internal/registry":                            {"internal/pipeline"},
 	"internal/source":                              {"internal/pipeline"},
 	"internal/dockerfile":                          {"internal/pipeline"},

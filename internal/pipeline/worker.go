@@ -31,6 +31,17 @@ type WorkerInput struct {
 	Repository string `json:"repository"`
 	// PrivateHosts may resolve to private addresses.
 	PrivateHosts []string `json:"privateHosts,omitempty"`
+	// TokenHosts may see the credentials of their registry.
+	TokenHosts []TokenHost `json:"tokenHosts,omitempty"`
+}
+
+// TokenHost is a token service (https://distribution.github.io/distribution/spec/auth/token/) on another host than the
+// registry that names it.
+type TokenHost struct {
+	// Registry is the host or host:port of the registry.
+	Registry string `json:"registry"`
+	// Host is the host or host:port of its token service.
+	Host string `json:"host"`
 }
 
 // GitInput is a directory of a repository at a commit.
@@ -50,8 +61,6 @@ type WorkerReport struct {
 	// Reason and Message of a failure.
 	Reason  string `json:"reason,omitempty"`
 	Message string `json:"message,omitempty"`
-	// Terminal says that the same input will fail again.
-	Terminal bool `json:"terminal,omitempty"`
 }
 
 // MaxReport is how large a report in JSON may be: Kubernetes cuts the rest off.

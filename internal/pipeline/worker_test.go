@@ -16,7 +16,7 @@ func TestParseReport(t *testing.T) {
 		want    *WorkerReport // nil: refused
 	}{
 		"a digest":                         {fmt.Sprintf("{\"digest\":%q}\n", digest), &WorkerReport{Digest: digest}},
-		"a failure":                        {`{"reason":"RegistryDenied","message":"a \"b\"","terminal":true}`, &WorkerReport{Reason: "RegistryDenied", Message: `a "b"`, Terminal: true}},
+		"a failure":                        {`{"reason":"RegistryDenied","message":"a \"b\""}`, &WorkerReport{Reason: "RegistryDenied", Message: `a "b"`}},
 		"nothing to say":                   {"{}", &WorkerReport{}},
 		"a field of a later version":       {`{"later":1}`, &WorkerReport{}},
 		"exactly 4096 bytes":               {padded(4096), &WorkerReport{}},

@@ -18,6 +18,9 @@ type AddressError struct {
 	Private bool
 }
 
+// Refused marks the error as a decision of ours and not an outage.
+func (e *AddressError) Refused() bool { return true }
+
 func (e *AddressError) Error() string {
 	if e.Private {
 		return fmt.Sprintf("%s has the private address %s: list %q in registries.privateHosts if this is intended", e.Host, e.Addr, e.Host)

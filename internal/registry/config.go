@@ -17,6 +17,8 @@ import (
 	"encoding/pem"
 	"fmt"
 	"time"
+
+	"github.com/ibshafique/base-images/internal/pipeline"
 )
 
 // Config says what a Client may do. The zero value is the strictest one: public
@@ -61,12 +63,7 @@ type Mirror struct {
 // TokenHost allows a registry to name a token service on another host
 // (https://distribution.github.io/distribution/spec/auth/token/). Credentials for Registry
 // are then sent to Host as well.
-type TokenHost struct {
-	// Registry is "host" or "host:port", as in references.
-	Registry string
-	// Host is "host" or "host:port" of the token service.
-	Host string
-}
+type TokenHost = pipeline.TokenHost
 
 // wellKnownTokenHosts are the public registries whose token service has another name.
 var wellKnownTokenHosts = []TokenHost{

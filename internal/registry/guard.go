@@ -19,6 +19,9 @@ type RefusedError struct {
 	Why string
 }
 
+// Refused marks the error as a decision of ours and not an outage.
+func (e *RefusedError) Refused() bool { return true }
+
 func (e *RefusedError) Error() string { return e.Host + " " + e.Why }
 
 // guard enforces the rules that hold for every HTTP request, below anything that may

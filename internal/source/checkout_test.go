@@ -59,7 +59,7 @@ func TestCheckoutGit(t *testing.T) {
 	r := serve(t)
 	r.write("ctx/Dockerfile", "FROM one\n", 0o600)
 	r.write("ctx/bin/run", "#!/bin/sh\n", 0o700)
-	r.write("ctx/large", strings.Repeat("large", streamed), 0o644)
+	r.write("ctx/large", strings.Repeat("large", 1<<20), 0o644)
 	r.write("ctx/a/b/c", "deep", 0o644)
 	r.write("ctx/.gitignore", "x", 0o644)
 	r.write("elsewhere", "no", 0o644)

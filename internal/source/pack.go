@@ -28,8 +28,6 @@ const (
 	// maxExpansion is how much larger than Limits.Bytes all objects may be together:
 	// the history of a repository is stored as small differences.
 	maxExpansion = 16
-	// streamed is the size from which files are not read into memory.
-	streamed = 1 << 20
 )
 
 // fetch gets objects into a directory. Depth 0 means the whole history.
@@ -180,8 +178,10 @@ func index(file io.ReadSeeker, dir string) (storer.EncodedObjectStorer, error) {
 	if !ok {
 		return nil, fmt.Errorf("making a repository: unexpected storage %T", repository.Storer)
 	}
-	// Not ExclusiveAccess: with it, HasEncodedObject does not look into packs.
-	storage := filesystem.NewStorageWithOptions(made.Filesystem(), cache.NewObjectLRU(16*cache.MiByte), filesystem.Options{LargeObjectThreshold: streamed})
+	// Not ExclusiveAccess: with it, HasEncodedObject does not look into packs. No LargeObjectThreshold: streaming a
+	// delta reads its base from the start for every copy, which takes minutes for a program of 40 MB; in memory,
+	// Limits.Object bounds it.
+	storage := filesystem.NewStorageWithOptions(made.Filesystem(), cache.NewObjectLRU(16*cache.MiByte), filesystem.Options{})
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return nil, fmt.Errorf("indexing objects: %w", err)
 	}

@@ -65,6 +65,13 @@ type meter struct {
 	status     int
 	notGit     bool
 	retryAfter time.Duration
+	refused    error
+}
+
+// refusal is an error of a transport that has decided not to connect, such as that of the registry client.
+type refusal interface {
+	error
+	Refused() bool
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -74,6 +81,11 @@ func (m *meter) RoundTrip(req *http.Request) (*http.Response, error) {
 	m.mu.Unlock()
 	res, err := m.next.RoundTrip(req)
 	if err != nil {
+		if r, ok := errors.AsType[refusal](err); ok && r.Refused() {
+			m.mu.Lock()
+			m.refused = r
+			m.mu.Unlock()
+		}
 		return nil, err
 	}
 	m.mu.Lock()
@@ -153,6 +165,8 @@ func (m *meter) fault(url string, err error) error {
 	switch {
 	case m.exceeded:
 		return pipeline.Terminalf(pipeline.ReasonSourceTooLarge, "spec.source.git.url: %s: %w: use a smaller repository, or a branch or tag instead of an old commit", url, errTooLarge)
+	case m.refused != nil:
+		return pipeline.Terminalf(pipeline.ReasonSourceInvalid, "spec.source.git.url: %s: %w", url, m.refused)
 	case errors.Is(err, errRedirect):
 		return pipeline.Terminalf(pipeline.ReasonSourceInvalid, "spec.source.git.url: %s: %w: write the address that it leads to", url, err)
 	case errors.Is(err, errAddress):

@@ -22,9 +22,9 @@ func TestReportIsReadBack(t *testing.T) {
 	}{
 		"a digest":             {digest, nil, pipeline.WorkerReport{Digest: digest}},
 		"nothing to say":       {"", nil, pipeline.WorkerReport{}},
-		"a terminal failure":   {"", pipeline.Terminalf("SourceNotFound", "x"), pipeline.WorkerReport{Reason: "SourceNotFound", Message: "x", Terminal: true}},
+		"a terminal failure":   {"", pipeline.Terminalf("SourceNotFound", "x"), pipeline.WorkerReport{Reason: "SourceNotFound", Message: "x"}},
 		"a transient failure":  {"", pipeline.Transientf("RegistryUnavailable", "x"), pipeline.WorkerReport{Reason: "RegistryUnavailable", Message: "x"}},
-		"a wrapped failure":    {"", fmt.Errorf("pushing: %w", pipeline.Terminalf("RegistryDenied", "x")), pipeline.WorkerReport{Reason: "RegistryDenied", Message: "pushing: x", Terminal: true}},
+		"a wrapped failure":    {"", fmt.Errorf("pushing: %w", pipeline.Terminalf("RegistryDenied", "x")), pipeline.WorkerReport{Reason: "RegistryDenied", Message: "pushing: x"}},
 		"a defect of ours":     {"", errors.New("x"), pipeline.WorkerReport{Reason: "InternalError", Message: "x"}},
 		"quotes and new lines": {"", errors.New("\"a\"\n<b> \\ é"), pipeline.WorkerReport{Reason: "InternalError", Message: "\"a\"\n<b> \\ é"}},
 	}
@@ -72,7 +72,7 @@ func TestReportFits(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if got.Reason != "RegistryDenied" || !got.Terminal {
+				if got.Reason != "RegistryDenied" {
 					t.Errorf("got %+v", got)
 				}
 				assertStartOf(t, got.Message, strings.ToValidUTF8(failure.Error(), "�"))

@@ -42,7 +42,7 @@ func encodeReport(digest string, failure error) ([]byte, error) {
 	if failure == nil {
 		return json.Marshal(r)
 	}
-	r.Reason, r.Terminal = reasonOf(failure)
+	r.Reason = reasonOf(failure)
 	for limit := maxMessage; ; limit /= 2 {
 		r.Message = truncate(failure.Error(), limit)
 		raw, err := json.Marshal(r)
@@ -52,14 +52,14 @@ func encodeReport(digest string, failure error) ([]byte, error) {
 	}
 }
 
-func reasonOf(err error) (reason string, terminal bool) {
+func reasonOf(err error) string {
 	if t, ok := errors.AsType[*pipeline.Terminal](err); ok {
-		return t.Reason, true
+		return t.Reason
 	}
 	if t, ok := errors.AsType[*pipeline.Transient](err); ok {
-		return t.Reason, false
+		return t.Reason
 	}
-	return pipeline.ReasonInternalError, false
+	return pipeline.ReasonInternalError
 }
 
 // truncate keeps the start of a text, at most limit bytes of whole characters.
@@ -98,7 +98,13 @@ func readInput(dir string, loopback bool) (*input, error) {
 }
 
 func (in *input) client() (*registry.Client, error) {
-	return registry.New(registry.Config{CABundle: in.ca, PrivateHosts: in.PrivateHosts, UserAgent: "basewright-worker", UnsafeLoopback: in.loopback})
+	return registry.New(registry.Config{
+		CABundle:       in.ca,
+		PrivateHosts:   in.PrivateHosts,
+		TokenHosts:     in.TokenHosts,
+		UserAgent:      "basewright-worker",
+		UnsafeLoopback: in.loopback,
+	})
 }
 
 func readBounded(path string) ([]byte, error) {

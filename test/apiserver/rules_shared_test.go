@@ -19,12 +19,12 @@ func sharedRules() map[string]rule {
 		"source has no second member": {field: "spec.source", keyword: "rule 0", says: "exactly one",
 			good: map[string]any{"configMapRef": map[string]any{"name": "x"}}, bad: map[string]any{}},
 
-		"git has a URL":          {field: "spec.source.git", keyword: "required url", blames: "spec.source.git.url", says: "Required", good: git, bad: map[string]any{"ref": "main"}},
-		"a URL is not empty":     {field: "spec.source.git.url", keyword: "minLength", good: "http://a", bad: "http://", says: "8"},
-		"a URL is short":         {field: "spec.source.git.url", keyword: "maxLength", good: "https://a/" + text(2038), bad: "https://a/" + text(2039), says: "2048"},
-		"a URL is https or http": {field: "spec.source.git.url", keyword: "rule 0", good: "http://git.example/x", bad: "ssh://git.example/x", says: "must start with https://"},
-		"a URL has no password":  {field: "spec.source.git.url", keyword: "rule 1", good: "https://git.example/@x", bad: "https://me:secret@git.example/x", says: "must not contain a user or password"},
-		"a URL has no user":      {field: "spec.source.git.url", keyword: "rule 1", good: "https://git.example/x@y", bad: "https://me@git.example/x", says: "must not contain a user or password"},
+		"git has a URL":         {field: "spec.source.git", keyword: "required url", blames: "spec.source.git.url", says: "Required", good: git, bad: map[string]any{"ref": "main"}},
+		"a URL is not empty":    {field: "spec.source.git.url", keyword: "minLength", good: "https://a", bad: "https:/", says: "8"},
+		"a URL is short":        {field: "spec.source.git.url", keyword: "maxLength", good: "https://a/" + text(2038), bad: "https://a/" + text(2039), says: "2048"},
+		"a URL is https":        {field: "spec.source.git.url", keyword: "rule 0", good: "https://git.example/x", bad: "http://git.example/x", says: "must start with https://"},
+		"a URL has no password": {field: "spec.source.git.url", keyword: "rule 1", good: "https://git.example/@x", bad: "https://me:secret@git.example/x", says: "must not contain a user or password"},
+		"a URL has no user":     {field: "spec.source.git.url", keyword: "rule 1", good: "https://git.example/x@y", bad: "https://me@git.example/x", says: "must not contain a user or password"},
 
 		"a ref is not empty":                  {field: "spec.source.git.ref", keyword: "minLength", good: "m", bad: "", says: "1"},
 		"a ref is short":                      {field: "spec.source.git.ref", keyword: "maxLength", good: text(255), bad: text(256), says: "255"},

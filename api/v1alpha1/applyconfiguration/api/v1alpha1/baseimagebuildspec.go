@@ -21,7 +21,7 @@ type BaseImageBuildSpecApplyConfiguration struct {
 	Reason *string `json:"reason,omitempty"`
 	// inputs identify what is built.
 	Inputs *BuildInputsApplyConfiguration `json:"inputs,omitempty"`
-	// source as it was; git.ref holds what the commit was resolved from.
+	// source as the BaseImage had it; inputs.revision is what it was resolved to.
 	Source *SourceApplyConfiguration `json:"source,omitempty"`
 	// sourceTime is when the source was last changed: the commit's time for git, else the creation of
 	// the object that holds the files. The image is dated with it, so that the same inputs give

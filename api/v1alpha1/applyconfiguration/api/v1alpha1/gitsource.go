@@ -7,7 +7,7 @@ package v1alpha1
 //
 // GitSource is a directory of a git repository at a ref.
 type GitSourceApplyConfiguration struct {
-	// url of the repository, https:// or http://, without user or password.
+	// url of the repository, https://, without user or password.
 	URL *string `json:"url,omitempty"`
 	// ref is a branch, a tag, a full name such as refs/heads/main, or a commit of 40 hexadecimal
 	// digits. Default: the repository's default branch.

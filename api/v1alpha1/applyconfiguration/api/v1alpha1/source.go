@@ -7,7 +7,7 @@ package v1alpha1
 //
 // Source says where a Dockerfile and its build context come from: exactly one member is set.
 type SourceApplyConfiguration struct {
-	// git is a repository, read over HTTP or HTTPS without credentials.
+	// git is a repository, read over HTTPS without credentials.
 	Git *GitSourceApplyConfiguration `json:"git,omitempty"`
 	// inline holds the Dockerfile and its context in this object.
 	Inline *InlineSourceApplyConfiguration `json:"inline,omitempty"`
