@@ -33,23 +33,8 @@ func TestBaseImages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ns := newNamespace(t)
-	images := map[string]*v1alpha1.BaseImage{}
-	files, err := filepath.Glob(filepath.Join(checkout, "images", "base", "*", "baseimage.yaml"))
-	if err != nil || len(files) != 3 {
-		t.Fatalf("images/base has %d images, want 3 (%v)", len(files), err)
-	}
-	for _, file := range files {
-		image := read(t, file)
-		image.Namespace = ns
-		image.Spec.Source.Git.URL = url
-		image.Spec.Output.Repository = registryHost + "/" + ns + "/" + image.Name
-		image.Spec.Output.PushSecretRef.Name = pushSecret
-		create(t, image)
-		images[image.Name] = image
-	}
-	for name, image := range images {
-		t.Run(name, func(t *testing.T) {
+	for _, image := range createBaseImages(t, newNamespace(t), url) {
+		t.Run(image.Name, func(t *testing.T) {
 			ready := awaitReady(t, image)
 			checkIndex(t, ready, url, commit)
 			for _, p := range ready.Status.Image.Platforms {
@@ -57,6 +42,26 @@ func TestBaseImages(t *testing.T) {
 			}
 		})
 	}
+}
+
+// createBaseImages applies the files of images/base with the sandbox's servers in place of the public ones.
+func createBaseImages(t *testing.T, namespace, url string) []*v1alpha1.BaseImage {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(checkout, "images", "base", "*", "baseimage.yaml"))
+	if err != nil || len(files) != 3 {
+		t.Fatalf("images/base has %d images, want 3 (%v)", len(files), err)
+	}
+	var images []*v1alpha1.BaseImage
+	for _, file := range files {
+		image := read(t, file)
+		image.Namespace = namespace
+		image.Spec.Source.Git.URL = url
+		image.Spec.Output.Repository = registryHost + "/" + namespace + "/" + image.Name
+		image.Spec.Output.PushSecretRef.Name = pushSecret
+		create(t, image)
+		images = append(images, image)
+	}
+	return images
 }
 
 func read(t *testing.T, file string) *v1alpha1.BaseImage {

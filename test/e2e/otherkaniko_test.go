@@ -7,12 +7,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ibshafique/base-images/api/v1alpha1"
 	"github.com/ibshafique/base-images/hack/publish"
 )
 
 // TestOtherKaniko builds with the other fork that is supported, through the setting that a platform team would
-// change. It comes last in the package, because it changes the operator for every image.
+// change. It changes the operator for every image, so no other test runs beside it.
 func TestOtherKaniko(t *testing.T) {
 	demo := filepath.Join(checkout, "bin", "demo")
 	t.Cleanup(func() {
@@ -27,20 +26,7 @@ func TestOtherKaniko(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ns := newNamespace(t)
-	files, err := filepath.Glob(filepath.Join(checkout, "images", "base", "*", "baseimage.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var images []*v1alpha1.BaseImage
-	for _, file := range files {
-		image := read(t, file)
-		image.Namespace = ns
-		image.Spec.Source.Git.URL = url
-		image.Spec.Output.Repository = registryHost + "/" + ns + "/" + image.Name
-		create(t, image)
-		images = append(images, image)
-	}
+	images := createBaseImages(t, newNamespace(t), url)
 	for _, image := range images {
 		checkIndex(t, awaitReady(t, image), url, commit)
 	}
