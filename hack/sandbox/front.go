@@ -64,7 +64,10 @@ func runServe(ctx context.Context, args []string) error {
 type server struct{ http.Server }
 
 func newServer(handler http.Handler) *server {
-	return &server{http.Server{Handler: handler, ReadHeaderTimeout: 30 * time.Second}}
+	// HTTP/1.1 alone: curl 7.88, which git of Debian 12 pushes with, garbles large bodies over HTTP/2.
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	return &server{http.Server{Handler: handler, ReadHeaderTimeout: 30 * time.Second, Protocols: &protocols}}
 }
 
 func (s *server) serveTLS(address, pair string) error {
