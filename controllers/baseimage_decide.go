@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
@@ -34,6 +35,11 @@ func (s *state) newest() *v1alpha1.BaseImageBuild {
 		return nil
 	}
 	return &s.builds[len(s.builds)-1]
+}
+
+// deleted reports whether somebody has deleted the newest build.
+func (s *state) deleted() bool {
+	return s.last != nil && !slices.ContainsFunc(s.builds, func(b v1alpha1.BaseImageBuild) bool { return b.Name == s.last.Name })
 }
 
 // lastInputs are those of the newest build; zero before the first.
@@ -75,6 +81,9 @@ func decide(s *state) (plan, error) {
 		ScheduledFor: last.ScheduledFor,
 		RequestedAt:  truncate(s.image.Annotations[v1alpha1.BuildRequestedAtAnnotation], 256),
 	}}
+	if s.deleted() && s.last.Phase != v1alpha1.PhaseSucceeded && s.last.Phase != v1alpha1.PhaseFailed {
+		p.because(v1alpha1.BuildReasonBuildDeleted, s.last.Name, "")
+	}
 	if p.inputs.Spec != last.Spec {
 		p.because(v1alpha1.BuildReasonSpecChanged, last.Spec, p.inputs.Spec)
 	}
@@ -124,9 +133,10 @@ func digestOf(raw []byte) string {
 
 func timestamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
+// truncate keeps at most limit bytes of whole characters: half of one would come back changed from the apiserver.
 func truncate(s string, limit int) string {
 	if len(s) > limit {
-		return s[:limit]
+		return strings.ToValidUTF8(s[:limit], "")
 	}
 	return s
 }

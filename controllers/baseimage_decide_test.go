@@ -1,6 +1,8 @@
 package controllers
 
 import (
+	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -76,7 +78,7 @@ func TestDecide(t *testing.T) {
 			image := decidable(t)
 			s := &state{image: image, now: at(t, tc.now)}
 			if tc.built != "" {
-				s.last = &v1alpha1.BuildSummary{Attempt: 1, Inputs: v1alpha1.BuildInputs{Spec: specDigest(&image.Spec)},
+				s.last = &v1alpha1.BuildSummary{Attempt: 1, Phase: v1alpha1.PhaseSucceeded, Inputs: v1alpha1.BuildInputs{Spec: specDigest(&image.Spec)},
 					StartedAt: new(metav1.NewTime(at(t, tc.built)))}
 			}
 			if tc.change != nil {
@@ -100,10 +102,50 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+func TestDecideAfterTheNewestBuildWasDeleted(t *testing.T) {
+	for phase, want := range map[v1alpha1.BuildPhase]int{
+		"": 1, v1alpha1.PhaseBuilding: 1, v1alpha1.PhasePromoting: 1, v1alpha1.PhaseSucceeded: 0, v1alpha1.PhaseFailed: 0,
+	} {
+		image := decidable(t)
+		s := &state{image: image, now: at(t, "2026-11-25T10:00:00Z"),
+			builds: []v1alpha1.BaseImageBuild{attempt(1, v1alpha1.PhaseSucceeded, "SpecChanged")},
+			last: &v1alpha1.BuildSummary{Name: "one-2", Attempt: 2, Phase: phase, Inputs: v1alpha1.BuildInputs{Spec: specDigest(&image.Spec)},
+				StartedAt: new(metav1.NewTime(at(t, "2026-11-24T10:00:00Z")))}}
+		p, err := decide(s)
+		if err != nil || len(p.reasons) != want {
+			t.Errorf("after a build in phase %q was deleted: reasons %v (%v), want %d", phase, p.reasons, err, want)
+		}
+		if want == 1 && p.reasons[0].Type != v1alpha1.BuildReasonBuildDeleted {
+			t.Errorf("reason = %s, want BuildDeleted", p.reasons[0].Type)
+		}
+	}
+}
+
+func TestALongRequestIsTheSameWhenItComesBack(t *testing.T) {
+	image := decidable(t)
+	image.Annotations = map[string]string{v1alpha1.BuildRequestedAtAnnotation: strings.Repeat("a", 255) + "é"}
+	s := &state{image: image, now: at(t, "2026-11-25T10:00:00Z")}
+	p, err := decide(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := json.Marshal(p.inputs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.last = &v1alpha1.BuildSummary{Name: "one-1", Attempt: 1, Phase: v1alpha1.PhaseSucceeded, StartedAt: new(metav1.NewTime(s.now))}
+	if err := json.Unmarshal(raw, &s.last.Inputs); err != nil {
+		t.Fatal(err)
+	}
+	if p, err = decide(s); err != nil || len(p.reasons) != 0 {
+		t.Errorf("the same request builds again: %v (%v)", p.reasons, err)
+	}
+}
+
 func TestDecideRecordsOldAndNewValues(t *testing.T) {
 	image := decidable(t)
 	image.Annotations = map[string]string{v1alpha1.BuildRequestedAtAnnotation: "second"}
-	s := &state{image: image, now: at(t, "2026-11-25T10:00:00Z"), last: &v1alpha1.BuildSummary{
+	s := &state{image: image, now: at(t, "2026-11-25T10:00:00Z"), last: &v1alpha1.BuildSummary{Phase: v1alpha1.PhaseSucceeded,
 		Inputs:    v1alpha1.BuildInputs{Spec: specDigest(&image.Spec), RequestedAt: "first"},
 		StartedAt: new(metav1.NewTime(at(t, "2026-11-24T10:00:00Z")))}}
 	p, err := decide(s)

@@ -98,6 +98,9 @@ func judge(s *state, p plan, failure error) verdict {
 			message: "A build is due (" + reasonTypes(p.reasons) + "), but spec.suspend is true"}
 	case newest != nil && newest.Status.Phase == v1alpha1.PhaseFailed:
 		return lastFailed(newest)
+	case s.deleted() && s.last.Phase == v1alpha1.PhaseFailed:
+		return verdict{status: metav1.ConditionFalse, reason: v1alpha1.ReasonBuildFailed, stalled: v1alpha1.ReasonBuildFailed,
+			message: fmt.Sprintf("Build %s failed and was deleted: change the spec, or request a build", s.last.Name)}
 	case s.image.Status.Image == nil && newestPromoted(s.builds) == nil:
 		return verdict{status: metav1.ConditionUnknown, reason: v1alpha1.ReasonPending, message: "No build has finished"}
 	default:

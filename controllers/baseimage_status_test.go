@@ -40,6 +40,7 @@ func TestImageStatusConditions(t *testing.T) {
 	tests := map[string]struct {
 		builds  []v1alpha1.BaseImageBuild
 		failure error
+		last    *v1alpha1.BuildSummary
 		reasons []v1alpha1.BuildReason
 		change  func(*v1alpha1.BaseImage)
 		want    []brief
@@ -70,6 +71,14 @@ func TestImageStatusConditions(t *testing.T) {
 		"an error that nobody classified is ours": {
 			failure: errors.New("nil map"),
 			want:    []brief{{"Ready", "False", "InternalError"}, {"Reconciling", "True", "InternalError"}}},
+		"a failed build stays failed after it was deleted": {
+			builds: []v1alpha1.BaseImageBuild{promoted}, image: true,
+			last: &v1alpha1.BuildSummary{Name: "one-2", Attempt: 2, Phase: v1alpha1.PhaseFailed},
+			want: []brief{{"Ready", "False", "BuildFailed"}, {"Stalled", "True", "BuildFailed"}}, says: "Build one-2 failed and was deleted"},
+		"a promoted image stays ready after its build was deleted": {
+			last: &v1alpha1.BuildSummary{Name: "one-2", Attempt: 2, Phase: v1alpha1.PhaseSucceeded}, image: true,
+			change: func(i *v1alpha1.BaseImage) { i.Status.Image = promotedImage(&promoted) },
+			want:   []brief{{"Ready", "True", "Promoted"}}},
 		"a due build of a suspended image is said to wait": {
 			builds:  []v1alpha1.BaseImageBuild{promoted},
 			reasons: []v1alpha1.BuildReason{{Type: v1alpha1.BuildReasonSpecChanged}}, image: true,
@@ -87,7 +96,7 @@ func TestImageStatusConditions(t *testing.T) {
 			if tc.change != nil {
 				tc.change(image)
 			}
-			status := imageStatus(&state{image: image, builds: tc.builds}, plan{reasons: tc.reasons}, tc.failure)
+			status := imageStatus(&state{image: image, builds: tc.builds, last: tc.last}, plan{reasons: tc.reasons}, tc.failure)
 			var got []brief
 			for _, c := range status.Conditions {
 				got = append(got, brief{c.Type, string(c.Status), c.Reason})

@@ -55,12 +55,14 @@ func describeReasons(reasons []v1alpha1.BuildReason) string {
 			text.WriteString("; ")
 		}
 		text.WriteString(string(reason.Type) + ": ")
-		if reason.Old == "" {
-			text.WriteString("first is ")
-		} else {
-			text.WriteString(shorten(reason.Old) + " is now ")
+		switch {
+		case reason.New == "":
+			text.WriteString(shorten(reason.Old))
+		case reason.Old == "":
+			text.WriteString("first is " + shorten(reason.New))
+		default:
+			text.WriteString(shorten(reason.Old) + " is now " + shorten(reason.New))
 		}
-		text.WriteString(shorten(reason.New))
 	}
 	return text.String()
 }

@@ -6,7 +6,7 @@ import (
 
 // BuildReasonType is why a build was started.
 //
-// +kubebuilder:validation:Enum=SpecChanged;SourceChanged;UpstreamChanged;Scheduled;Requested
+// +kubebuilder:validation:Enum=SpecChanged;SourceChanged;UpstreamChanged;Scheduled;Requested;BuildDeleted
 type BuildReasonType string
 
 const (
@@ -20,6 +20,8 @@ const (
 	BuildReasonScheduled BuildReasonType = "Scheduled"
 	// BuildReasonRequested means: the annotation basewright.dev/build-requested-at has a new value.
 	BuildReasonRequested BuildReasonType = "Requested"
+	// BuildReasonBuildDeleted means: somebody has deleted the newest build before it had ended.
+	BuildReasonBuildDeleted BuildReasonType = "BuildDeleted"
 )
 
 // BuildReason is one reason with what changed.

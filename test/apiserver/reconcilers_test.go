@@ -6,6 +6,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"log"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -85,7 +87,7 @@ type operator struct {
 
 func newOperator(t *testing.T) *operator {
 	t.Helper()
-	server := httptest.NewServer(fakeregistry.New())
+	server := httptest.NewServer(fakeregistry.New(fakeregistry.Logger(log.New(io.Discard, "", 0))))
 	t.Cleanup(server.Close)
 	o := &operator{t: t, namespace: newNamespace(t), git: &fakeGit{commit: commitA},
 		host: strings.TrimPrefix(server.URL, "http://"), clock: clocktesting.NewFakePassiveClock(time.Now())}
@@ -482,12 +484,38 @@ func TestATimedOutBuildFailsAndEndsItsJobs(t *testing.T) {
 	jobs := o.awaitJobs(build.Name)
 	o.clock.SetTime(build.CreationTimestamp.Add(time.Hour + time.Second))
 	patch := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"labels":{"touched":"yes"}}}`))
-	o.check(k8s.Patch(t.Context(), &jobs[0], patch), "touching a Job")
+	// It may have been cancelled already: anything wakes the operator.
+	o.check(client.IgnoreNotFound(k8s.Patch(t.Context(), &jobs[0], patch)), "touching a Job")
 	o.awaitCondition(image, "Stalled", metav1.ConditionTrue, v1alpha1.ReasonTimedOut)
 	o.await("its Jobs to be cancelled", func() (bool, string) {
 		left := slices.DeleteFunc(o.jobs(), func(j batchv1.Job) bool { return !j.DeletionTimestamp.IsZero() })
 		return len(left) == 0, fmt.Sprintf("%d Jobs left", len(left))
 	})
+}
+
+func TestADeletedBuildIsReplacedAndNotTakenForASuccess(t *testing.T) {
+	o := newOperator(t)
+	image := o.image("deleted")
+	for _, job := range o.awaitJobs(o.awaitBuild(1).Name) {
+		o.succeed(job)
+	}
+	o.awaitCondition(image, "Ready", metav1.ConditionTrue, "Promoted")
+	image.Spec.BuildArgs = []v1alpha1.BuildArg{{Name: "VERSION", Value: "2"}}
+	o.check(k8s.Update(t.Context(), image), "changing the spec")
+	second := o.awaitBuild(2)
+	o.awaitJobs(second.Name)
+	o.awaitCondition(image, "Ready", metav1.ConditionFalse, "Building")
+	o.check(k8s.Delete(t.Context(), &second), "deleting a build")
+	var third v1alpha1.BaseImageBuild
+	o.await("attempt 3", func() (bool, string) {
+		builds := o.builds()
+		third = builds[len(builds)-1]
+		return third.Spec.Attempt == 3, third.Name
+	})
+	if third.Spec.Reason != "BuildDeleted" {
+		t.Errorf("the third build is for %s, want BuildDeleted", third.Spec.Reason)
+	}
+	o.awaitCondition(image, "Ready", metav1.ConditionFalse, "Building")
 }
 
 func TestOldBuildsAreRemoved(t *testing.T) {
