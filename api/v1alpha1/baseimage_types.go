@@ -87,7 +87,7 @@ type BaseImageSpec struct {
 	//
 	// +optional
 	// +kubebuilder:default="30m"
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('24h')",message="must be between 0s and 24h",reason=FieldValueInvalid
+	// +kubebuilder:validation:XValidation:rule="size(self) <= 32 && duration(self) >= duration('0s') && duration(self) <= duration('24h')",message="must be between 0s and 24h",reason=FieldValueInvalid
 	Jitter *metav1.Duration `json:"jitter,omitempty"`
 
 	// startingDeadline is how late a missed scheduled build may still start; later ones are
@@ -95,7 +95,7 @@ type BaseImageSpec struct {
 	//
 	// +optional
 	// +kubebuilder:default="24h"
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('168h')",message="must be between 1m and 168h",reason=FieldValueInvalid
+	// +kubebuilder:validation:XValidation:rule="size(self) <= 32 && duration(self) >= duration('1m') && duration(self) <= duration('168h')",message="must be between 1m and 168h",reason=FieldValueInvalid
 	StartingDeadline *metav1.Duration `json:"startingDeadline,omitempty"`
 
 	// suspend keeps new builds from starting; a running one goes on. Default: false.
@@ -107,7 +107,7 @@ type BaseImageSpec struct {
 	//
 	// +optional
 	// +kubebuilder:default="1h"
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('24h')",message="must be between 1m and 24h",reason=FieldValueInvalid
+	// +kubebuilder:validation:XValidation:rule="size(self) <= 32 && duration(self) >= duration('1m') && duration(self) <= duration('24h')",message="must be between 1m and 24h",reason=FieldValueInvalid
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
 
 	// history says how many finished builds are kept.

@@ -208,7 +208,7 @@ type BaseImageBuildSpec struct {
 	// timeout of the whole build, from its creation.
 	//
 	// +required
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('24h')",message="must be between 1m and 24h",reason=FieldValueInvalid
+	// +kubebuilder:validation:XValidation:rule="size(self) <= 32 && duration(self) >= duration('1m') && duration(self) <= duration('24h')",message="must be between 1m and 24h",reason=FieldValueInvalid
 	Timeout metav1.Duration `json:"timeout"`
 }
 
