@@ -33,7 +33,7 @@ type BaseImageReconciler struct {
 	Clock     clock.PassiveClock
 }
 
-// +kubebuilder:rbac:groups=basewright.dev,resources=baseimages,verbs=get;list;watch
+// +kubebuilder:rbac:groups=basewright.dev,resources=baseimages,verbs=list;watch
 // +kubebuilder:rbac:groups=basewright.dev,resources=baseimages/status,verbs=update
 // +kubebuilder:rbac:groups=basewright.dev,resources=baseimages/finalizers,verbs=update
 // +kubebuilder:rbac:groups=basewright.dev,resources=baseimagebuilds,verbs=get;list;watch;create;delete
@@ -114,6 +114,8 @@ func (r *BaseImageReconciler) act(ctx context.Context, s *state, p *plan) error 
 	if len(p.reasons) == 0 || s.running() != nil || s.image.Spec.Suspend {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
 	res, err := r.resolve(ctx, s.image)
 	if err != nil {
 		return err

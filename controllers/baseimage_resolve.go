@@ -31,6 +31,9 @@ type UpstreamResolver interface {
 	Resolve(ctx context.Context, requests []upstream.Request, refresh upstream.Refresh) ([]pipeline.Upstream, error)
 }
 
+// resolveTimeout bounds all that resolving one image asks of git servers and registries.
+const resolveTimeout = 10 * time.Minute
+
 // resolved are the inputs of a build, fixed.
 type resolved struct {
 	revision  pipeline.Revision

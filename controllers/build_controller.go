@@ -12,9 +12,11 @@ import (
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
 	"github.com/ibshafique/base-images/internal/config"
@@ -42,7 +44,7 @@ type BuildReconciler struct {
 // +kubebuilder:rbac:groups=basewright.dev,resources=baseimagebuilds/status,verbs=update
 // +kubebuilder:rbac:groups=basewright.dev,resources=baseimagebuilds/finalizers,verbs=update
 // +kubebuilder:rbac:groups=batch,resources=jobs,verbs=get;list;watch;create;delete
-// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=pods,verbs=list;watch
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;create
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get
 
@@ -50,7 +52,8 @@ type BuildReconciler struct {
 func (r *BuildReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("baseimagebuild").
-		For(&v1alpha1.BaseImageBuild{}).
+		// The spec never changes: what a build waits for is told by its Jobs and pods, and its own status is no news.
+		For(&v1alpha1.BaseImageBuild{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Owns(&batchv1.Job{}).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(buildOfPod)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: backoff()}).
@@ -69,20 +72,23 @@ func buildOfPod(_ context.Context, pod client.Object) []ctrl.Request {
 	return []ctrl.Request{{NamespacedName: types.NamespacedName{Namespace: pod.GetNamespace(), Name: name}}}
 }
 
-// Reconcile runs the phases up to the first that is not done, and reports in one status write.
+// Reconcile runs the phases up to the first that is not done, and reports in one status write. The Jobs of a build that
+// has failed are ended after that is written: ended before, they would be made again by the next pass if it is not.
 func (r *BuildReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	build := &v1alpha1.BaseImageBuild{}
-	if err := r.Get(ctx, req.NamespacedName, build); err != nil || !build.DeletionTimestamp.IsZero() || finished(build) {
+	if err := r.Get(ctx, req.NamespacedName, build); err != nil || !build.DeletionTimestamp.IsZero() {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	run := &buildRun{BuildReconciler: r, build: build.DeepCopy(), observed: build.Status}
-	done, failure := run.advance(ctx)
-	if pipeline.IsTerminal(failure) {
-		if err := run.cancel(ctx); err != nil {
-			return ctrl.Result{}, err
-		}
+	if finished(build) {
+		return ctrl.Result{}, run.cancel(ctx)
 	}
-	return r.report(ctx, run, done, failure)
+	done, failure := run.advance(ctx)
+	result, err := r.report(ctx, run, done, failure)
+	if err != nil || !finished(run.build) {
+		return result, err
+	}
+	return result, run.cancel(ctx)
 }
 
 // buildRun is one pass over a build with what its phases have found.
@@ -144,5 +150,8 @@ func (run *buildRun) next(failure error) (ctrl.Result, error) {
 	if _, ok := errors.AsType[*pipeline.Waiting](failure); ok {
 		return ctrl.Result{RequeueAfter: run.deadline().Sub(run.Clock.Now()) + time.Second}, nil
 	}
-	return retry(failure)
+	result, err := retry(failure)
+	// A registry may ask for more patience than the build has.
+	result.RequeueAfter = min(result.RequeueAfter, run.deadline().Sub(run.Clock.Now())+time.Second)
+	return result, err
 }

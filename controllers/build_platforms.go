@@ -27,6 +27,9 @@ func (run *buildRun) buildPlatforms(ctx context.Context) (string, error) {
 		digest, err := run.buildPlatform(ctx, p)
 		if err != nil {
 			failures = append(failures, err)
+			if pipeline.IsTerminal(err) {
+				break // Nothing is started for a build that has failed.
+			}
 			continue
 		}
 		run.digests[p.Platform] = digest
@@ -91,10 +94,14 @@ func (run *buildRun) podsOf(ctx context.Context, job *batchv1.Job) ([]corev1.Pod
 
 // startJob creates the build's input and the Job of a platform.
 func (run *buildRun) startJob(ctx context.Context, p v1alpha1.PlatformBuild) error {
+	if !run.Clock.Now().Before(run.deadline()) {
+		return pipeline.Waitingf(v1alpha1.ReasonBuilding, "%s: no Job was started", p.Platform)
+	}
 	if _, err := run.keychain(ctx); err != nil {
 		return err
 	}
-	if err := run.ensureInput(ctx); err != nil {
+	input, err := run.ensureInput(ctx)
+	if err != nil {
 		return err
 	}
 	job, err := kaniko.Job(kaniko.JobOptions{
@@ -102,7 +109,7 @@ func (run *buildRun) startJob(ctx context.Context, p v1alpha1.PlatformBuild) err
 		Platform:    p,
 		KanikoImage: run.Config.Images.Kaniko,
 		WorkerImage: run.Config.Images.Worker,
-		UpstreamCA:  run.Config.Registries.CABundle != "",
+		Input:       input,
 	})
 	if err != nil {
 		return err
@@ -113,14 +120,15 @@ func (run *buildRun) startJob(ctx context.Context, p v1alpha1.PlatformBuild) err
 	return pipeline.Waitingf(v1alpha1.ReasonBuilding, "%s: Job %s was created", p.Platform, job.Name)
 }
 
-func (run *buildRun) ensureInput(ctx context.Context) error {
+// ensureInput makes the ConfigMap that the Jobs read. One that exists must be what would be made.
+func (run *buildRun) ensureInput(ctx context.Context) (*corev1.ConfigMap, error) {
 	dockerfiles, err := run.pinnedDockerfiles()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	files, err := run.files(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	input, err := kaniko.Input(kaniko.InputOptions{
 		Build:        run.build,
@@ -131,12 +139,16 @@ func (run *buildRun) ensureInput(ctx context.Context) error {
 		TokenHosts:   run.Config.Registries.TokenHosts,
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := run.children().ensure(ctx, run.build, input); err != nil {
-		return fmt.Errorf("creating ConfigMap %s: %w", input.Name, err)
+	made := input.DeepCopy()
+	if err := run.children().ensure(ctx, run.build, made); err != nil {
+		return nil, fmt.Errorf("creating ConfigMap %s: %w", input.Name, err)
 	}
-	return nil
+	if pipeline.InputDigest(made.BinaryData) != pipeline.InputDigest(input.BinaryData) || len(made.Data) > 0 {
+		return nil, pipeline.Terminalf(pipeline.ReasonInputChanged, "ConfigMap %s is not what the operator makes of this build: somebody has written it, or the operator's configuration has changed; request a new build", input.Name)
+	}
+	return input, nil
 }
 
 // pinnedDockerfiles has, for each platform, the Dockerfile with every external image replaced by its digest.

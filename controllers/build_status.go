@@ -22,6 +22,7 @@ func (r *BuildReconciler) report(ctx context.Context, run *buildRun, done []stri
 	run.build.Status = run.status(done, failure)
 	if !equality.Semantic.DeepEqual(before.Status, run.build.Status) {
 		if err := r.Status().Update(ctx, run.build); err != nil {
+			run.build.Status = run.observed // It is not what the cluster knows.
 			return unwritten(err)
 		}
 		r.phaseEvents(before, run.build)

@@ -29,14 +29,19 @@ func (r *BaseImageReconciler) statusChanged(before, after *v1alpha1.BaseImage) {
 	was := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.ConditionReady)
 	is := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionReady)
 	promoted := digestOfImage(before) != digestOfImage(after)
+	// Events of one object and reason are counted together, whatever they say: the build tells them apart.
+	build := &v1alpha1.BaseImageBuild{}
+	if last := after.Status.LatestBuild; last != nil {
+		build.Namespace, build.Name = after.Namespace, last.Name
+	}
 	if is == nil || (!promoted && was != nil && was.Reason == is.Reason && was.Message == is.Message) {
 		return
 	}
 	switch {
 	case promoted && is.Status == metav1.ConditionTrue:
-		r.Events.Eventf(after, nil, corev1.EventTypeNormal, v1alpha1.ReasonPromoted, actionBuild, "%s", truncate(is.Message, maxNote))
+		r.Events.Eventf(after, build, corev1.EventTypeNormal, v1alpha1.ReasonPromoted, actionBuild, "%s", truncate(is.Message, maxNote))
 	case is.Status == metav1.ConditionFalse && is.Reason != v1alpha1.ReasonBuilding && is.Reason != v1alpha1.ReasonSuspended:
-		r.Events.Eventf(after, nil, corev1.EventTypeWarning, is.Reason, actionResolve, "%s", truncate(is.Message, maxNote))
+		r.Events.Eventf(after, build, corev1.EventTypeWarning, is.Reason, actionResolve, "%s", truncate(is.Message, maxNote))
 	}
 }
 

@@ -226,7 +226,7 @@ const (
 	PhasePromoting BuildPhase = "Promoting"
 	// PhaseSucceeded means: the tags point to the new index. Final.
 	PhaseSucceeded BuildPhase = "Succeeded"
-	// PhaseFailed means: the build ended without moving a tag. Final.
+	// PhaseFailed means: the build ended; a tag may have moved only if a later one was refused. Final.
 	PhaseFailed BuildPhase = "Failed"
 )
 

@@ -16,7 +16,7 @@ import (
 var errUsage = errors.New("usage: worker fetch|push [flags]")
 
 type flags struct {
-	input, workspace, layout, dockerConfig, platform, report string
+	input, inputDigest, workspace, layout, dockerConfig, platform, report string
 }
 
 // run executes one command and leaves its outcome in the termination log, whatever it is.
@@ -45,6 +45,7 @@ func parse(command string, args []string) (flags, error) {
 	var f flags
 	set := flag.NewFlagSet("worker "+command, flag.ContinueOnError)
 	set.StringVar(&f.input, "input", "/input", "directory of the build's input")
+	set.StringVar(&f.inputDigest, "input-digest", "", "digest that the build's input must have")
 	set.StringVar(&f.platform, "platform", "", "platform that is built, for example linux/amd64")
 	set.StringVar(&f.report, "report", worker.TerminationLog, "file that gets the outcome in JSON")
 	if command == "fetch" {
@@ -68,9 +69,9 @@ func execute(ctx context.Context, command string, f flags) (string, error) {
 		return "", err
 	}
 	if command == "fetch" {
-		return "", worker.Fetch(ctx, worker.FetchOptions{Input: f.input, Workspace: f.workspace, Platform: platform})
+		return "", worker.Fetch(ctx, worker.FetchOptions{Input: f.input, InputDigest: f.inputDigest, Workspace: f.workspace, Platform: platform})
 	}
-	digest, err := worker.Push(ctx, worker.PushOptions{Input: f.input, Layout: f.layout, DockerConfig: f.dockerConfig, Platform: platform})
+	digest, err := worker.Push(ctx, worker.PushOptions{Input: f.input, InputDigest: f.inputDigest, Layout: f.layout, DockerConfig: f.dockerConfig, Platform: platform})
 	if err == nil {
 		fmt.Println("pushed", digest)
 	}

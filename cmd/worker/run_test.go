@@ -115,15 +115,18 @@ func TestRunLeavesAReport(t *testing.T) {
 		t.Errorf("an unknown platform: got %v and the report %+v", err, r)
 	}
 	err = run(append(args, "--platform=linux/amd64"))
-	if r := readReport(t, report); !errors.Is(err, os.ErrNotExist) || r.Reason != pipeline.ReasonInternalError {
-		t.Errorf("no input: got %v and the report %+v", err, r)
+	if r := readReport(t, report); !pipeline.IsTerminal(err) || r.Reason != pipeline.ReasonInputChanged {
+		t.Errorf("another input: got %v and the report %+v", err, r)
 	}
-	for name, content := range map[string]string{"input.json": "{}", "Dockerfile.linux-amd64": "FROM a\n"} {
+	files := map[string]string{"input.json": "{}", "Dockerfile.linux-amd64": "FROM a\n"}
+	keys := map[string][]byte{}
+	for name, content := range files {
+		keys[name] = []byte(content)
 		if err := os.WriteFile(filepath.Join(input, name), []byte(content), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := run(append(args, "--platform=linux/amd64")); err != nil {
+	if err := run(append(args, "--platform=linux/amd64", "--input-digest="+pipeline.InputDigest(keys))); err != nil {
 		t.Error(err)
 	}
 	if r := readReport(t, report); r != (pipeline.WorkerReport{}) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ibshafique/base-images/hack/publish"
@@ -17,6 +18,10 @@ var baseImages = []string{"scratch-plus", "distroless-static", "wolfi-micro"}
 const (
 	pollInterval = time.Second
 	readyTimeout = 20 * time.Minute
+	// heartbeatInterval is how often something is said while nothing changes.
+	heartbeatInterval = 20 * time.Second
+	// settle is how long the state that an earlier run has left may take to go away.
+	settle = 15 * time.Second
 )
 
 // images publishes this checkout's images/base to the sandbox's git server, applies its BaseImages with the
@@ -45,7 +50,7 @@ func (d *demo) images(ctx context.Context) error {
 	if err := d.show(ctx, "--namespace="+namespace, "get", "baseimagebuilds"); err != nil {
 		return err
 	}
-	fmt.Printf("\nThe sandbox stays up. To look around: export KUBECONFIG=$PWD/%s/kubeconfig; to remove it: make sandbox-down\n", sandboxDir)
+	fmt.Printf("\nThe sandbox stays up. To look around, with its kubectl: . %s/env && kubectl -n %s describe baseimages\nTo remove it: make sandbox-down\n", sandboxDir, namespace)
 	return nil
 }
 
@@ -106,43 +111,66 @@ func (d *demo) requestBuilds(ctx context.Context, commit string) error {
 	return nil
 }
 
-// follow prints what changes until every image is Ready and built from the commit, or one of them is Stalled.
+// follow prints what changes until every image is Ready and built from the commit, or one of them is stuck.
 func (d *demo) follow(ctx context.Context, commit string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("the BaseImages were not Ready within %s", readyTimeout))
 	defer cancel()
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
-	seen := map[string]string{}
+	heartbeat := time.NewTicker(heartbeatInterval)
+	defer heartbeat.Stop()
+	seen := map[string]*progress{}
 	for {
 		images, err := d.list(ctx)
 		if err != nil {
 			return errors.Join(context.Cause(ctx), err)
 		}
-		ready := 0
-		for _, i := range images {
-			if text := i.describe(); seen[i.Metadata.Name] != text {
-				seen[i.Metadata.Name] = text
-				d.say("%-18s %s", i.Metadata.Name, text)
-			}
-			if i.Status.LatestBuild.Inputs.Revision != commit && i.Status.LatestBuild.Inputs.Revision != "" {
-				continue
-			}
-			if i.is("Stalled") {
-				return fmt.Errorf("BaseImage %s: %s", i.Metadata.Name, i.describe())
-			}
-			if i.is("Ready") {
-				ready++
-			}
-		}
-		if ready == len(baseImages) {
-			return nil
+		waiting, err := d.look(images, commit, seen)
+		if err != nil || len(waiting) == 0 {
+			return err
 		}
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		case <-heartbeat.C:
+			d.say("still waiting for %s", strings.Join(waiting, ", "))
 		case <-tick.C:
 		}
 	}
+}
+
+// progress is what was seen of an image.
+type progress struct {
+	text       string
+	stuckSince time.Time
+}
+
+// look prints what is new, and returns the images that are not done.
+func (d *demo) look(images []baseImage, commit string, seen map[string]*progress) (waiting []string, err error) {
+	for _, i := range images {
+		p := seen[i.Metadata.Name]
+		if p == nil {
+			p = &progress{}
+			seen[i.Metadata.Name] = p
+		}
+		if text := i.describe(); p.text != text {
+			p.text = text
+			d.say("%-18s %s", i.Metadata.Name, text)
+		}
+		current := i.Status.LatestBuild.Inputs.Revision == commit
+		switch {
+		case !i.stuck():
+			p.stuckSince = time.Time{}
+		case p.stuckSince.IsZero():
+			p.stuckSince = time.Now()
+		case current || time.Since(p.stuckSince) > settle:
+			return nil, fmt.Errorf("BaseImage %s: %s", i.Metadata.Name, i.describe())
+		}
+		if !current || !i.is("Ready") {
+			waiting = append(waiting, i.Metadata.Name)
+		}
+	}
+	return waiting, nil
 }
 
 type baseImage struct {
@@ -174,6 +202,11 @@ func (d *demo) list(ctx context.Context) ([]baseImage, error) {
 func (b baseImage) is(kind string) bool {
 	return b.Status.ObservedGeneration == b.Metadata.Generation &&
 		slices.ContainsFunc(b.Status.Conditions, func(c condition) bool { return c.Type == kind && c.Status == "True" })
+}
+
+// stuck tells that nothing will happen without somebody.
+func (b baseImage) stuck() bool {
+	return b.is("Stalled") || slices.ContainsFunc(b.Status.Conditions, func(c condition) bool { return c.Reason == "Suspended" })
 }
 
 func (b baseImage) describe() string {

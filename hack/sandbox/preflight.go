@@ -111,8 +111,10 @@ func findIP(d debian) (string, error) {
 	if path, err := exec.LookPath("ip"); err == nil {
 		return path, nil
 	}
-	for _, dir := range []string{"sbin", "usr/sbin", "bin", "usr/bin"} {
-		if path := filepath.Join(d.root(), dir, "ip"); exists(path) {
+	for _, dir := range []string{"bin", "usr/bin", "sbin", "usr/sbin"} {
+		path := filepath.Join(d.root(), dir, "ip")
+		// In sbin it is a link to /bin/ip, which would be the machine's.
+		if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() {
 			return path, nil
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 
@@ -22,6 +23,10 @@ const (
 	MaxSize = 128 << 10
 	// MaxStages is the largest number of FROM instructions in one Dockerfile.
 	MaxStages = 64
+	// MaxImages is the largest number of external images of one build.
+	MaxImages = 64
+	// MaxReference is the longest reference of an external image, in bytes.
+	MaxReference = 512
 )
 
 // Options are the inputs of a build that decide which images it needs.
@@ -70,6 +75,9 @@ func Parse(content []byte, opts Options) (file *File, err error) {
 	if len(content) > MaxSize {
 		return nil, pipeline.Terminalf(pipeline.ReasonDockerfileInvalid, "the Dockerfile has %d bytes, at most %d are read: move files and scripts into the context", len(content), MaxSize)
 	}
+	if !utf8.Valid(content) {
+		return nil, pipeline.Terminalf(pipeline.ReasonDockerfileInvalid, "the Dockerfile is not UTF-8: convert it")
+	}
 	result, err := parser.Parse(bytes.NewReader(content))
 	if err != nil {
 		return nil, syntaxError(err)
@@ -94,7 +102,24 @@ func (f *File) read(nodes []*parser.Node) error {
 	if err != nil {
 		return err
 	}
-	return f.resolve(env)
+	if err := f.resolve(env); err != nil {
+		return err
+	}
+	return f.bounded()
+}
+
+// bounded keeps what has to be resolved, and recorded in a build, within limits.
+func (f *File) bounded() error {
+	images := f.Images()
+	for _, i := range images {
+		if len(i.Ref) > MaxReference {
+			return invalid(i.Line, "the reference %.60q… has %d bytes, at most %d are allowed", i.Ref, len(i.Ref), MaxReference)
+		}
+	}
+	if len(images) > MaxImages {
+		return invalid(images[MaxImages].Line, "the build needs %d external images, at most %d are allowed: split the Dockerfile", len(images), MaxImages)
+	}
+	return nil
 }
 
 // Images lists the external images of the stages that the target needs, each

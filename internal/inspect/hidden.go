@@ -14,6 +14,7 @@ const (
 	// maxPathBytes bounds the memory for paths of one image; maxPath is PATH_MAX.
 	maxPathBytes = 64 << 20
 	maxPath      = 4096
+	maxDepth     = 256
 )
 
 // hidden knows what upper layers hide from lower ones.
@@ -36,7 +37,11 @@ func (h *hidden) hides(p string) bool {
 		return true
 	}
 	for p != "." {
-		p = path.Dir(p)
+		// Not path.Dir, which cleans the whole path at every step: paths of thousands of levels would take minutes.
+		p = p[:max(strings.LastIndexByte(p, '/'), 0)]
+		if p == "" {
+			p = "."
+		}
 		if _, ok := h.opaque[p]; ok || h.paths[p] {
 			return true
 		}
@@ -69,16 +74,13 @@ type layerPaths struct {
 
 // mark records an entry; isMarker is true for those that only describe a removal.
 func (l *layerPaths) mark(p string, isDir bool) (isMarker bool, err error) {
-	if len(p) > maxPath {
-		return false, &registry.TooLargeError{What: "a path", Limit: maxPath}
+	if err := l.count(p); err != nil {
+		return false, err
 	}
 	dir, base := path.Split(p)
 	isMarker = strings.HasPrefix(base, whiteout)
 	if l.forget {
 		return isMarker, nil
-	}
-	if l.bytes += len(p); l.before+l.bytes > maxPathBytes {
-		return false, &registry.TooLargeError{What: "the sum of all paths", Limit: maxPathBytes}
 	}
 	switch {
 	case base == opaque:
@@ -89,6 +91,20 @@ func (l *layerPaths) mark(p string, isDir bool) (isMarker bool, err error) {
 		l.paths[p] = !isDir
 	}
 	return isMarker, nil
+}
+
+// count bounds paths, also those of the lowest layer, and targets of links: whatever is remembered of them.
+func (l *layerPaths) count(p string) error {
+	if len(p) > maxPath {
+		return &registry.TooLargeError{What: "a path", Limit: maxPath}
+	}
+	if strings.Count(p, "/") > maxDepth {
+		return &registry.TooLargeError{What: "the depth of a path", Limit: maxDepth}
+	}
+	if l.bytes += len(p); l.before+l.bytes > maxPathBytes {
+		return &registry.TooLargeError{What: "the sum of all paths", Limit: maxPathBytes}
+	}
+	return nil
 }
 
 // clean is the one spelling of a path: relative to the root, without dots.

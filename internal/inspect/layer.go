@@ -109,7 +109,7 @@ func (s *scan) entry(archive io.Reader, header *tar.Header, seen *layerPaths, fo
 	case tar.TypeReg, tar.TypeGNUSparse:
 		return s.file(archive, name, shown, foreign)
 	case tar.TypeLink:
-		return s.link(clean(header.Linkname), shown, foreign)
+		return s.link(clean(header.Linkname), shown, seen, foreign)
 	}
 	return nil
 }
@@ -140,9 +140,9 @@ func (s *scan) file(archive io.Reader, name string, shown bool, foreign map[stri
 	return nil
 }
 
-func (s *scan) link(target string, shown bool, foreign map[string]*foreignError) error {
-	if !shown {
-		return nil
+func (s *scan) link(target string, shown bool, seen *layerPaths, foreign map[string]*foreignError) error {
+	if err := seen.count(target); err != nil || !shown {
+		return err
 	}
 	if found, ok := foreign[target]; ok {
 		return found

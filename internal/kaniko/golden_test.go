@@ -54,13 +54,14 @@ func with(b *v1alpha1.BaseImageBuild, change func(*v1alpha1.BaseImageBuildSpec))
 }
 
 func options(b *v1alpha1.BaseImageBuild, p v1alpha1.PlatformBuild) JobOptions {
-	return JobOptions{Build: b, Platform: p, KanikoImage: "registry.example/kaniko@sha256:1", WorkerImage: "registry.example/worker@sha256:2"}
+	return JobOptions{Build: b, Platform: p, KanikoImage: "registry.example/kaniko@sha256:1", WorkerImage: "registry.example/worker@sha256:2",
+		Input: &corev1.ConfigMap{BinaryData: map[string][]byte{pipeline.InputFile: []byte("{}")}}}
 }
 
 // jobs are those of the golden files.
 func jobs() map[string]JobOptions {
 	withCA := options(gitBuild(), v1alpha1.PlatformBuild{Platform: "linux/amd64"})
-	withCA.UpstreamCA = true
+	withCA.Input.BinaryData[pipeline.CAFile] = []byte("PEM")
 	return map[string]JobOptions{
 		"git with a push secret for amd64": options(gitBuild(), v1alpha1.PlatformBuild{Platform: "linux/amd64"}),
 		"git with a push secret for arm64": options(gitBuild(), v1alpha1.PlatformBuild{Platform: "linux/arm64"}),

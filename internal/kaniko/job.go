@@ -41,8 +41,8 @@ type JobOptions struct {
 	Platform v1alpha1.PlatformBuild
 	// Images of the containers.
 	KanikoImage, WorkerImage string
-	// UpstreamCA says that the build's input holds certificate authorities.
-	UpstreamCA bool
+	// Input of the build, see Input.
+	Input *corev1.ConfigMap
 }
 
 // Job makes the Job that builds one platform: fetch writes the context, kaniko runs the Dockerfile
@@ -90,7 +90,7 @@ func fetchContainer(o JobOptions, platform pipeline.Platform) corev1.Container {
 		Name:            ContainerFetch,
 		Image:           o.WorkerImage,
 		ImagePullPolicy: corev1.PullIfNotPresent,
-		Args:            []string{"fetch", "--input=" + dirInput, "--workspace=" + dirWorkspace, "--platform=" + platform.String()},
+		Args:            []string{"fetch", "--input=" + dirInput, "--input-digest=" + pipeline.InputDigest(o.Input.BinaryData), "--workspace=" + dirWorkspace, "--platform=" + platform.String()},
 		Resources:       workerResources(),
 		SecurityContext: &corev1.SecurityContext{
 			RunAsUser:                ptr.To[int64](fetchUser),
@@ -133,7 +133,7 @@ func kanikoContainer(o JobOptions, platform pipeline.Platform) corev1.Container 
 			{Name: volumeImage, MountPath: dirImage},
 		},
 	}
-	if o.UpstreamCA {
+	if _, ok := o.Input.BinaryData[pipeline.CAFile]; ok {
 		c.Env = []corev1.EnvVar{{Name: "SSL_CERT_DIR", Value: "/kaniko/ssl/certs:" + dirWorkspace + "/certs"}}
 	}
 	return c
@@ -172,7 +172,7 @@ func pushContainer(o JobOptions, platform pipeline.Platform) corev1.Container {
 		Name:            ContainerPush,
 		Image:           o.WorkerImage,
 		ImagePullPolicy: corev1.PullIfNotPresent,
-		Args:            []string{"push", "--input=" + dirInput, "--layout=" + dirImage + "/layout", "--platform=" + platform.String()},
+		Args:            []string{"push", "--input=" + dirInput, "--input-digest=" + pipeline.InputDigest(o.Input.BinaryData), "--layout=" + dirImage + "/layout", "--platform=" + platform.String()},
 		Resources:       workerResources(),
 		SecurityContext: &corev1.SecurityContext{
 			RunAsUser:                ptr.To[int64](0),

@@ -9,6 +9,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
 	"github.com/ibshafique/base-images/internal/pipeline"
@@ -57,10 +58,52 @@ func finished(job *batchv1.Job) *batchv1.JobCondition {
 	return nil
 }
 
+// madeFrom reports whether a pod runs the containers of a template on its volumes. What admission may add is ignored.
+func madeFrom(template, pod corev1.PodSpec) bool {
+	return sameContainers(template, template.InitContainers, pod.InitContainers) &&
+		sameContainers(template, template.Containers, pod.Containers) &&
+		!slices.ContainsFunc(template.Volumes, func(v corev1.Volume) bool {
+			return !slices.ContainsFunc(pod.Volumes, func(p corev1.Volume) bool { return equality.Semantic.DeepEqual(v, p) })
+		})
+}
+
+// sameContainers wants each of ours to be there, unchanged but for a digest that admission may pin, and no other
+// container to see our volumes.
+func sameContainers(template corev1.PodSpec, want, got []corev1.Container) bool {
+	ours := 0
+	for _, c := range got {
+		i := slices.IndexFunc(want, func(w corev1.Container) bool { return w.Name == c.Name })
+		switch {
+		case i >= 0 && sameContainer(want[i], c):
+			ours++
+		case i >= 0 || mountsAny(c, template.Volumes):
+			return false
+		}
+	}
+	return ours == len(want)
+}
+
+func sameContainer(want, got corev1.Container) bool {
+	pinned := got.Image == want.Image || strings.HasPrefix(got.Image, want.Image+"@")
+	return pinned && slices.Equal(want.Command, got.Command) && slices.Equal(want.Args, got.Args) &&
+		equality.Semantic.DeepEqual(want.Env, got.Env) && equality.Semantic.DeepEqual(want.VolumeMounts, got.VolumeMounts)
+}
+
+func mountsAny(c corev1.Container, volumes []corev1.Volume) bool {
+	return slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool {
+		return slices.ContainsFunc(volumes, func(v corev1.Volume) bool { return v.Name == m.Name })
+	})
+}
+
 // Ended reports whether a Job has completed or failed.
 func Ended(job *batchv1.Job) bool { return finished(job) != nil }
 
 func reportedDigest(platform string, job *batchv1.Job, pods []corev1.Pod) (string, error) {
+	// Whoever may create pods can make one that names our Job as its owner: two are one too many, and the one has to
+	// be what the Job asks for.
+	if len(pods) > 1 || (len(pods) == 1 && !madeFrom(job.Spec.Template.Spec, pods[0].Spec)) {
+		return "", pipeline.Terminalf(v1alpha1.ReasonConflict, "%s: %d pods claim to be the one of Job %s, and not all are what it asks for: find out who makes pods in namespace %s, then request a new build", platform, len(pods), job.Name, job.Namespace)
+	}
 	for i := range pods {
 		for _, s := range pods[i].Status.ContainerStatuses {
 			if s.Name != ContainerPush || s.State.Terminated == nil || s.State.Terminated.ExitCode != 0 {

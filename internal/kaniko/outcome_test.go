@@ -116,6 +116,50 @@ func TestOutcomeWaits(t *testing.T) {
 	}
 }
 
+func TestOutcomeOfAJobWithPodsOfOthers(t *testing.T) {
+	made := podWith(exited(ContainerPush, 0, "Completed", `{"digest":"`+pushed+`"}`))
+	job := complete.DeepCopy()
+	job.Spec.Template.Spec = corev1.PodSpec{
+		InitContainers: []corev1.Container{{Name: ContainerKaniko, Image: "kaniko", Args: []string{"--no-push"}}},
+		Containers:     []corev1.Container{{Name: ContainerPush, Image: "worker", Args: []string{"push"}}},
+		Volumes:        []corev1.Volume{{Name: "input", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: "x-input"}}}}},
+	}
+	made.Spec = *job.Spec.Template.Spec.DeepCopy()
+	with := func(change func(*corev1.PodSpec)) []corev1.Pod {
+		pod := made.DeepCopy()
+		change(&pod.Spec)
+		return []corev1.Pod{*pod}
+	}
+	if digest, err := Outcome(job, with(func(s *corev1.PodSpec) { s.Containers = append(s.Containers, corev1.Container{Name: "injected"}) })); err != nil || digest != pushed {
+		t.Errorf("a pod with an injected container: got %q, %v", digest, err)
+	}
+	if digest, err := Outcome(job, with(func(s *corev1.PodSpec) { s.Containers[0].Image += "@sha256:1" })); err != nil || digest != pushed {
+		t.Errorf("an image that admission has pinned: got %q, %v", digest, err)
+	}
+	for desc, pods := range map[string][]corev1.Pod{
+		"a second pod":     {made, made},
+		"another image":    with(func(s *corev1.PodSpec) { s.Containers[0].Image = "evil" }),
+		"another command":  with(func(s *corev1.PodSpec) { s.Containers[0].Command = []string{"sh"} }),
+		"other arguments":  with(func(s *corev1.PodSpec) { s.InitContainers[0].Args = nil }),
+		"another mount":    with(func(s *corev1.PodSpec) { s.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "x"}} }),
+		"another variable": with(func(s *corev1.PodSpec) { s.InitContainers[0].Env = []corev1.EnvVar{{Name: "SSL_CERT_DIR"}} }),
+		"an injected container that sees our volumes": with(func(s *corev1.PodSpec) {
+			s.InitContainers = append(s.InitContainers, corev1.Container{Name: "injected", VolumeMounts: []corev1.VolumeMount{{Name: "input"}}})
+		}),
+		"no kaniko":           with(func(s *corev1.PodSpec) { s.InitContainers = nil }),
+		"an input of its own": with(func(s *corev1.PodSpec) { s.Volumes[0].ConfigMap.Name = "evil" }),
+		"no volumes":          with(func(s *corev1.PodSpec) { s.Volumes = nil }),
+	} {
+		t.Run(desc, func(t *testing.T) {
+			digest, err := Outcome(job, pods)
+			if digest != "" {
+				t.Errorf("got %q", digest)
+			}
+			assertTerminal(t, err, v1alpha1.ReasonConflict)
+		})
+	}
+}
+
 func TestOutcomeOfACompleteJob(t *testing.T) {
 	report := func(digest string) []corev1.Pod {
 		return []corev1.Pod{podWith(exited(ContainerFetch, 0, "", "{}"), exited(ContainerPush, 0, "Completed", fmt.Sprintf("{\"digest\":%q}\n", digest)))}
@@ -125,7 +169,6 @@ func TestOutcomeOfACompleteJob(t *testing.T) {
 		want string
 	}{
 		"a report":                            {report(pushed), pushed},
-		"a pod that was replaced":             {append([]corev1.Pod{podWith(exited(ContainerPush, 1, "Error", ""))}, report(pushed)...), pushed},
 		"the pod is gone":                     {nil, ""},
 		"no message":                          {[]corev1.Pod{podWith(exited(ContainerPush, 0, "Completed", ""))}, ""},
 		"a report without digest":             {[]corev1.Pod{podWith(exited(ContainerPush, 0, "Completed", "{}"))}, ""},

@@ -43,6 +43,9 @@ const (
 	// ReasonPushSecretInvalid: spec.output.pushSecretRef names no Secret, or one of another type.
 	ReasonPushSecretInvalid = "PushSecretInvalid"
 
+	// ReasonInputChanged: somebody has changed the ConfigMap that holds a build's input.
+	ReasonInputChanged = "InputChanged"
+
 	// Results of a build.
 	ReasonOutputInvalid     = "OutputInvalid"
 	ReasonDigestMismatch    = "DigestMismatch"

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,20 @@ const (
 	// CAFile holds PEM certificate authorities; absent without any.
 	CAFile = "ca.crt"
 )
+
+// InputDigest names the content of a build's input: sha256 over its keys and the sha256 of their values. The operator
+// gives it to the worker, which refuses any other input: the ConfigMap lies in a namespace where others may write.
+func InputDigest(keys map[string][]byte) string {
+	sums := map[string]string{}
+	for key, value := range keys {
+		sums[key] = fmt.Sprintf("%x", sha256.Sum256(value))
+	}
+	raw, err := json.Marshal(sums) // Keys are sorted.
+	if err != nil {
+		panic("encoding a map of strings: " + err.Error()) // Unreachable.
+	}
+	return fmt.Sprintf("sha256:%x", sha256.Sum256(raw))
+}
 
 // DockerfileKey is the file name of a platform's Dockerfile in a build's input.
 func DockerfileKey(p Platform) string { return "Dockerfile." + p.OS + "-" + p.Architecture }

@@ -15,7 +15,10 @@ import (
 type location struct {
 	repo     name.Repository
 	manifest registry.Manifest
-	err      error
+	// has are the platforms of an index. Its bytes are not kept: a Dockerfile may name many images, and an index may
+	// have megabytes.
+	has []pipeline.Platform
+	err error
 }
 
 // locate asks the mirrors in order, then the image's own registry. The next one is asked
@@ -26,7 +29,7 @@ func (r Resolver) locate(ctx context.Context, img image) location {
 	for _, at := range r.Registry.Pulls(img.lookup) {
 		m, err := r.Registry.Manifest(ctx, at)
 		if err == nil {
-			return location{repo: at.Context(), manifest: m}
+			return found(img, at.Context(), m)
 		}
 		failed = both(failed, err)
 		if !elsewhere(err) || ctx.Err() != nil {
@@ -34,6 +37,15 @@ func (r Resolver) locate(ctx context.Context, img image) location {
 		}
 	}
 	return location{err: asUpstream(img.ref, failed)}
+}
+
+func found(img image, repo name.Repository, m registry.Manifest) location {
+	at := location{repo: repo, manifest: m}
+	at.manifest.Raw = nil
+	if m.MediaType.IsIndex() {
+		at.has, at.err = platforms(img, m.Raw)
+	}
+	return at
 }
 
 func elsewhere(err error) bool {

@@ -18,7 +18,7 @@ func (r Resolver) checkPlatforms(ctx context.Context, img image, at *location) e
 		return nil
 	}
 	if at.manifest.MediaType.IsIndex() {
-		return checkIndex(img, at.manifest.Raw)
+		return compare(img.name, img.platforms, at.has)
 	}
 	if len(img.final) == 0 {
 		return nil
@@ -26,18 +26,29 @@ func (r Resolver) checkPlatforms(ctx context.Context, img image, at *location) e
 	return r.checkSingle(ctx, img, at)
 }
 
-func checkIndex(img image, raw []byte) error {
+// platforms lists those of an index, each once, with names cut to a length that no platform has.
+func platforms(img image, raw []byte) ([]pipeline.Platform, error) {
+	const maxName, maxPlatforms = 40, 256
 	index, err := v1.ParseIndexManifest(bytes.NewReader(raw))
 	if err != nil {
-		return pipeline.Terminalf(pipeline.ReasonImageInvalid, "reading the index %s: %w", img.name, err)
+		return nil, pipeline.Terminalf(pipeline.ReasonImageInvalid, "reading the index %s: %w", img.name, err)
 	}
 	var has []pipeline.Platform
 	for _, m := range index.Manifests {
-		if m.Platform != nil && m.MediaType.IsImage() && m.Platform.OS != "unknown" {
-			has = append(has, pipeline.Platform{OS: m.Platform.OS, Architecture: m.Platform.Architecture})
+		if m.Platform == nil || !m.MediaType.IsImage() || m.Platform.OS == "unknown" {
+			continue
+		}
+		p := pipeline.Platform{OS: short(m.Platform.OS, maxName), Architecture: short(m.Platform.Architecture, maxName)}
+		if !slices.Contains(has, p) && len(has) < maxPlatforms {
+			has = append(has, p)
 		}
 	}
-	return compare(img.name, img.platforms, has)
+	return has, nil
+}
+
+// short is a copy, which does not keep what it was cut from.
+func short(s string, limit int) string {
+	return strings.Clone(s[:min(len(s), limit)])
 }
 
 func (r Resolver) checkSingle(ctx context.Context, img image, at *location) error {

@@ -58,11 +58,11 @@ func (r Resolver) Resolve(ctx context.Context, requests []Request, refresh Refre
 	if err != nil {
 		return nil, err
 	}
-	found := r.lookUp(ctx, images)
+	places := r.lookUp(ctx, images)
 	out := make([]pipeline.Upstream, len(images))
 	var errs []error
 	for i, img := range images {
-		at := found[registry.Name(img.lookup)]
+		at := places[registry.Name(img.lookup)]
 		err := at.err
 		if err == nil {
 			err = r.checkPlatforms(ctx, img, at)

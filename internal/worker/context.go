@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -19,9 +20,9 @@ func (in *input) writeContext(ctx context.Context, workspace string) error {
 	}
 	files := map[string][]byte{}
 	for path, key := range in.Files {
-		content, err := readBounded(filepath.Join(in.dir, filepath.Base(key)))
-		if err != nil {
-			return fmt.Errorf("reading file %q of the build context: %w", path, err)
+		content, ok := in.keys[key]
+		if !ok {
+			return fmt.Errorf("the build's input has no key %q for file %q: %w", key, path, fs.ErrNotExist)
 		}
 		files[path] = content
 	}

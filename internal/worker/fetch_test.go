@@ -60,7 +60,7 @@ func TestFetchFiles(t *testing.T) {
 			tt.want["Dockerfile"] = "FROM a@sha256:2\n"
 			in := mountInput(t, pipeline.WorkerInput{SourceTime: sourceTime, Files: map[string]string{"Dockerfile": "file.0000", "etc/b": "file.0001"}}, tt.keys)
 			workspace := t.TempDir()
-			if err := Fetch(t.Context(), FetchOptions{Input: in, Workspace: workspace, Platform: arm64}); err != nil {
+			if err := Fetch(t.Context(), FetchOptions{Input: in, InputDigest: digestOf(t, in), Workspace: workspace, Platform: arm64}); err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(tt.want, tree(t, workspace)); diff != "" {
@@ -78,7 +78,7 @@ func TestFetchFiles(t *testing.T) {
 func TestFetchTwice(t *testing.T) {
 	keys := map[string]string{"file.0000": "a", "Dockerfile.linux-amd64": "FROM a\n", "ca.crt": authority(t)}
 	in := mountInput(t, pipeline.WorkerInput{SourceTime: sourceTime, Files: map[string]string{"a": "file.0000"}}, keys)
-	o := FetchOptions{Input: in, Workspace: t.TempDir(), Platform: amd64}
+	o := FetchOptions{Input: in, InputDigest: digestOf(t, in), Workspace: t.TempDir(), Platform: amd64}
 	if err := Fetch(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,8 @@ func TestFetchRefuses(t *testing.T) {
 	}
 	for desc, tt := range tests {
 		t.Run(desc, func(t *testing.T) {
-			err := Fetch(t.Context(), FetchOptions{Input: mountInput(t, tt.in, tt.keys), Workspace: t.TempDir(), Platform: amd64})
+			in := mountInput(t, tt.in, tt.keys)
+			err := Fetch(t.Context(), FetchOptions{Input: in, InputDigest: digestOf(t, in), Workspace: t.TempDir(), Platform: amd64})
 			if got := fault(err); got != tt.want {
 				t.Errorf("got %s: %v, want %s", got, err, tt.want)
 			}
@@ -148,25 +149,36 @@ func TestInputIsChecked(t *testing.T) {
 			dir := t.TempDir()
 			writeFile(t, filepath.Join(dir, "input.json"), content)
 			writeFile(t, filepath.Join(dir, "Dockerfile.linux-amd64"), "FROM a\n")
-			if err := Fetch(t.Context(), FetchOptions{Input: dir, Workspace: t.TempDir(), Platform: amd64}); err == nil {
+			if err := Fetch(t.Context(), FetchOptions{Input: dir, InputDigest: digestOf(t, dir), Workspace: t.TempDir(), Platform: amd64}); err == nil {
 				t.Error("fetch: no error")
 			}
-			if _, err := Push(t.Context(), PushOptions{Input: dir, Layout: t.TempDir(), Platform: amd64}); err == nil || fault(err) != "plain" {
+			if _, err := Push(t.Context(), PushOptions{Input: dir, InputDigest: digestOf(t, dir), Layout: t.TempDir(), Platform: amd64}); err == nil || fault(err) != "plain" {
 				t.Errorf("push: got %v", err)
 			}
 		})
 	}
-	t.Run("no input at all", func(t *testing.T) {
-		err := Fetch(t.Context(), FetchOptions{Input: t.TempDir(), Workspace: t.TempDir(), Platform: amd64})
-		if !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("got %v", err)
+	t.Run("an input that is not the operator's is refused", func(t *testing.T) {
+		dir := t.TempDir()
+		writeFile(t, filepath.Join(dir, "input.json"), "{}")
+		writeFile(t, filepath.Join(dir, "Dockerfile.linux-amd64"), "FROM a\n")
+		digest := digestOf(t, dir)
+		writeFile(t, filepath.Join(dir, "Dockerfile.linux-amd64"), "FROM evil\n")
+		for name, digest := range map[string]string{"changed": digest, "without a digest": ""} {
+			err := Fetch(t.Context(), FetchOptions{Input: dir, InputDigest: digest, Workspace: t.TempDir(), Platform: amd64})
+			if got := fault(err); got != "Terminal InputChanged" {
+				t.Errorf("%s: got %s: %v", name, got, err)
+			}
+			_, err = Push(t.Context(), PushOptions{Input: dir, InputDigest: digest, Layout: t.TempDir(), Platform: amd64})
+			if got := fault(err); got != "Terminal InputChanged" {
+				t.Errorf("%s: push: got %s: %v", name, got, err)
+			}
 		}
 	})
 	t.Run("a megabyte is read", func(t *testing.T) {
 		dir := t.TempDir()
 		writeFile(t, filepath.Join(dir, "input.json"), strings.Repeat(" ", 1<<20-2)+"{}")
 		writeFile(t, filepath.Join(dir, "Dockerfile.linux-amd64"), "FROM a\n")
-		if err := Fetch(t.Context(), FetchOptions{Input: dir, Workspace: t.TempDir(), Platform: amd64}); err != nil {
+		if err := Fetch(t.Context(), FetchOptions{Input: dir, InputDigest: digestOf(t, dir), Workspace: t.TempDir(), Platform: amd64}); err != nil {
 			t.Error(err)
 		}
 	})
@@ -212,7 +224,7 @@ func TestFetchGit(t *testing.T) {
 	url, commit, requests := serveGit(t)
 	in := mountInput(t, pipeline.WorkerInput{Git: &pipeline.GitInput{URL: url, Ref: "refs/heads/main", Commit: commit, Path: "base"}, SourceTime: sourceTime},
 		map[string]string{"Dockerfile.linux-amd64": "FROM a@sha256:1\n"})
-	o := FetchOptions{Input: in, Workspace: t.TempDir(), Platform: amd64, loopback: true}
+	o := FetchOptions{Input: in, InputDigest: digestOf(t, in), Workspace: t.TempDir(), Platform: amd64, loopback: true}
 	for _, run := range []string{"first", "second"} {
 		if err := Fetch(t.Context(), o); err != nil {
 			t.Fatalf("%s run: %v", run, err)
@@ -233,14 +245,14 @@ func TestFetchGit(t *testing.T) {
 
 	t.Run("a commit that is not there", func(t *testing.T) {
 		in := mountInput(t, pipeline.WorkerInput{Git: &pipeline.GitInput{URL: url, Commit: strings.Repeat("a", 40)}}, nil)
-		err := Fetch(t.Context(), FetchOptions{Input: in, Workspace: t.TempDir(), Platform: amd64, loopback: true})
+		err := Fetch(t.Context(), FetchOptions{Input: in, InputDigest: digestOf(t, in), Workspace: t.TempDir(), Platform: amd64, loopback: true})
 		if got := fault(err); got != "Terminal SourceNotFound" {
 			t.Errorf("got %s: %v", got, err)
 		}
 	})
 	t.Run("a server on the node", func(t *testing.T) {
 		before := requests.Load()
-		err := Fetch(t.Context(), FetchOptions{Input: in, Workspace: t.TempDir(), Platform: amd64})
+		err := Fetch(t.Context(), FetchOptions{Input: in, InputDigest: digestOf(t, in), Workspace: t.TempDir(), Platform: amd64})
 		if err == nil || requests.Load() != before {
 			t.Errorf("got %v after %d requests", err, requests.Load()-before)
 		}

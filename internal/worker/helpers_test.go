@@ -40,6 +40,16 @@ func mountInput(t *testing.T, in pipeline.WorkerInput, keys map[string]string) s
 	return dir
 }
 
+// digestOf is what the operator says that an input must be; whatever can't be read has none.
+func digestOf(t *testing.T, dir string) string {
+	t.Helper()
+	keys, err := readKeys(dir)
+	if err != nil {
+		return ""
+	}
+	return pipeline.InputDigest(keys)
+}
+
 func writeFile(t *testing.T, path, content string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

@@ -21,6 +21,8 @@ import (
 type PushOptions struct {
 	// Input is where the build's input is mounted.
 	Input string
+	// InputDigest is what the input must be, see pipeline.InputDigest.
+	InputDigest string
 	// Layout is the OCI image layout that Kaniko left, with one image.
 	Layout string
 	// DockerConfig is a Docker config.json with the credentials; empty to push without.
@@ -33,7 +35,7 @@ type PushOptions struct {
 // Push uploads the image by digest, in OCI media types and dated with the source, and returns its
 // digest. Nothing is tagged. Errors are pipeline faults, but for those of our own input.
 func Push(ctx context.Context, o PushOptions) (string, error) {
-	in, err := readInput(o.Input, o.loopback)
+	in, err := readInput(o.Input, o.InputDigest, o.loopback)
 	if err != nil {
 		return "", err
 	}

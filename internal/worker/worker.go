@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,6 +21,7 @@ const TerminationLog = "/dev/termination-log"
 
 const (
 	maxInputFile = 1 << 20
+	maxInput     = 2 << 20
 	// maxMessage is what the operator shows of a failure.
 	maxMessage = 1024
 )
@@ -75,31 +77,54 @@ func truncate(s string, limit int) string {
 // input is a build's input as it is mounted.
 type input struct {
 	pipeline.WorkerInput
-	dir string
-	ca  []byte
+	// keys of the ConfigMap, read once: it may change under us.
+	keys map[string][]byte
 	// loopback allows servers on this machine, for tests.
 	loopback bool
 }
 
-func readInput(dir string, loopback bool) (*input, error) {
-	in := &input{dir: dir, loopback: loopback}
-	raw, err := readBounded(filepath.Join(dir, pipeline.InputFile))
+// readInput reads a build's input, which must be the one that the operator made.
+func readInput(dir, digest string, loopback bool) (*input, error) {
+	keys, err := readKeys(dir)
 	if err != nil {
 		return nil, fmt.Errorf("reading the build's input: %w", err)
 	}
-	if err := json.Unmarshal(raw, &in.WorkerInput); err != nil {
-		return nil, fmt.Errorf("reading the build's input: %w", err)
+	if got := pipeline.InputDigest(keys); got != digest {
+		return nil, pipeline.Terminalf(pipeline.ReasonInputChanged, "the build's input is %s and not %q, which the operator made: somebody has changed its ConfigMap", got, digest)
 	}
-	in.ca, err = readBounded(filepath.Join(dir, pipeline.CAFile))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	in := &input{keys: keys, loopback: loopback}
+	if err := json.Unmarshal(keys[pipeline.InputFile], &in.WorkerInput); err != nil {
 		return nil, fmt.Errorf("reading the build's input: %w", err)
 	}
 	return in, nil
 }
 
+// readKeys reads the files of a mounted ConfigMap. Names that start with two dots are the kubelet's own.
+func readKeys(dir string) (map[string][]byte, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	keys, total := map[string][]byte{}, 0
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), "..") {
+			continue
+		}
+		content, err := readBounded(filepath.Join(dir, e.Name()))
+		if err != nil {
+			return nil, err
+		}
+		if total += len(content); total > maxInput {
+			return nil, fmt.Errorf("it has more than %d bytes", maxInput)
+		}
+		keys[e.Name()] = content
+	}
+	return keys, nil
+}
+
 func (in *input) client() (*registry.Client, error) {
 	return registry.New(registry.Config{
-		CABundle:       in.ca,
+		CABundle:       in.keys[pipeline.CAFile],
 		PrivateHosts:   in.PrivateHosts,
 		TokenHosts:     in.TokenHosts,
 		UserAgent:      "basewright-worker",
@@ -127,6 +152,8 @@ func readBounded(path string) ([]byte, error) {
 type FetchOptions struct {
 	// Input is where the build's input is mounted.
 	Input string
+	// InputDigest is what the input must be, see pipeline.InputDigest.
+	InputDigest string
 	// Workspace gets context/, Dockerfile and, with a CA bundle, certs/ca.crt.
 	Workspace string
 	Platform  pipeline.Platform
@@ -137,16 +164,16 @@ type FetchOptions struct {
 // Fetch writes the build context and the Dockerfile of a platform to the workspace.
 // It is safe to repeat. Errors are pipeline faults, but for those of our own input and disk.
 func Fetch(ctx context.Context, o FetchOptions) error {
-	in, err := readInput(o.Input, o.loopback)
+	in, err := readInput(o.Input, o.InputDigest, o.loopback)
 	if err != nil {
 		return err
 	}
 	if err := in.writeContext(ctx, o.Workspace); err != nil {
 		return err
 	}
-	dockerfile, err := readBounded(filepath.Join(o.Input, pipeline.DockerfileKey(o.Platform)))
-	if err != nil {
-		return fmt.Errorf("reading the Dockerfile for %s: %w", o.Platform, err)
+	dockerfile, ok := in.keys[pipeline.DockerfileKey(o.Platform)]
+	if !ok {
+		return fmt.Errorf("the build's input has no Dockerfile for %s: %w", o.Platform, fs.ErrNotExist)
 	}
 	if err := os.WriteFile(filepath.Join(o.Workspace, "Dockerfile"), dockerfile, 0o644); err != nil {
 		return fmt.Errorf("writing the Dockerfile: %w", err)
@@ -155,14 +182,15 @@ func Fetch(ctx context.Context, o FetchOptions) error {
 }
 
 func (in *input) writeCA(workspace string) error {
-	if len(in.ca) == 0 {
+	ca := in.keys[pipeline.CAFile]
+	if len(ca) == 0 {
 		return nil
 	}
 	certs := filepath.Join(workspace, "certs")
 	if err := os.MkdirAll(certs, 0o755); err != nil {
 		return fmt.Errorf("writing the CA bundle: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(certs, pipeline.CAFile), in.ca, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(certs, pipeline.CAFile), ca, 0o644); err != nil {
 		return fmt.Errorf("writing the CA bundle: %w", err)
 	}
 	return nil

@@ -251,7 +251,7 @@ func (o *operator) end(job batchv1.Job, container string, code int32, message st
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: job.Namespace, Name: job.Name + "-pod",
 		Labels:          map[string]string{batchv1.JobNameLabel: job.Name, kaniko.LabelManagedBy: kaniko.ManagedBy, kaniko.LabelBuild: job.Labels[kaniko.LabelBuild]},
 		OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(&job, batchv1.SchemeGroupVersion.WithKind("Job"))}},
-		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: container, Image: "worker.example/worker:1"}}}}
+		Spec: *job.Spec.Template.Spec.DeepCopy()}
 	o.check(k8s.Create(ctx, pod), "creating a pod")
 	pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: container,
 		State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Message: message}}}}
@@ -475,6 +475,51 @@ func TestSuspendKeepsBuildsFromStarting(t *testing.T) {
 	image.Spec.Suspend = false
 	o.check(k8s.Update(t.Context(), image), "resuming")
 	o.awaitBuild(1)
+}
+
+func TestAPodThatOnlyClaimsToBeOfTheJobIsNotBelieved(t *testing.T) {
+	o := newOperator(t)
+	image := o.image("forged")
+	jobs := o.awaitJobs(o.awaitBuild(1).Name)
+	forged := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: o.namespace, Name: "aaa",
+		Labels:          map[string]string{batchv1.JobNameLabel: jobs[0].Name},
+		OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(&jobs[0], batchv1.SchemeGroupVersion.WithKind("Job"))}},
+		Spec: corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: kaniko.ContainerPush, Image: "evil.example/evil"}}}}
+	o.check(k8s.Create(t.Context(), forged), "forging a pod")
+	report, err := json.Marshal(pipeline.WorkerReport{Digest: o.push(&jobs[0], jobs[0].Labels[kaniko.LabelArchitecture])})
+	o.check(err, "encoding a report")
+	forged.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: kaniko.ContainerPush,
+		State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Message: string(report)}}}}
+	o.check(k8s.Status().Update(t.Context(), forged), "forging its report")
+	o.succeed(jobs[0])
+	o.awaitCondition(image, "Stalled", metav1.ConditionTrue, v1alpha1.ReasonConflict)
+	if image.Status.Image != nil {
+		t.Errorf("an image was promoted: %+v", image.Status.Image)
+	}
+}
+
+func TestAnInputOfSomebodyElseIsNotUsed(t *testing.T) {
+	o := newOperator(t)
+	image := o.image("fed")
+	image.Spec.Output.PushSecretRef = &v1alpha1.LocalReference{Name: "later"}
+	o.check(k8s.Update(t.Context(), image), "asking for a Secret that is missing")
+	build := o.awaitBuild(1)
+	o.await("the build to wait for the Secret", func() (bool, string) {
+		b := o.builds()
+		build = b[len(b)-1]
+		c := meta.FindStatusCondition(build.Status.Conditions, "Built")
+		return c != nil && c.Reason == pipeline.ReasonPushSecretInvalid && build.Spec.Output.PushSecretRef != nil, fmt.Sprintf("%+v", build.Status)
+	})
+	input := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: o.namespace, Name: kaniko.InputName(build.Name),
+		OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(&build, v1alpha1.SchemeGroupVersion.WithKind("BaseImageBuild"))}},
+		BinaryData: map[string][]byte{pipeline.InputFile: []byte("{}")}}
+	o.check(k8s.Create(t.Context(), input), "feeding an input")
+	o.check(k8s.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: o.namespace, Name: "later"},
+		Type: corev1.SecretTypeDockerConfigJson, Data: map[string][]byte{corev1.DockerConfigJsonKey: []byte("{}")}}), "creating the Secret")
+	o.awaitCondition(image, "Stalled", metav1.ConditionTrue, pipeline.ReasonInputChanged)
+	if jobs := slices.DeleteFunc(o.jobs(), func(j batchv1.Job) bool { return j.Labels[kaniko.LabelBuild] != build.Name }); len(jobs) != 0 {
+		t.Errorf("%d Jobs were made of it", len(jobs))
+	}
 }
 
 func TestATimedOutBuildFailsAndEndsItsJobs(t *testing.T) {
