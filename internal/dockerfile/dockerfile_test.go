@@ -2,6 +2,7 @@ package dockerfile_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -138,6 +139,15 @@ func checkBase(t *testing.T, f *dockerfile.File) {
 	}
 }
 
+// copies uses n different images.
+func copies(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "COPY --from=image%d a b\n", i)
+	}
+	return b.String()
+}
+
 func TestParseRefuses(t *testing.T) {
 	t.Parallel()
 	doubled := "ARG A0=aaaaaaaaaaaaaaaa\n"
@@ -150,6 +160,9 @@ func TestParseRefuses(t *testing.T) {
 		target  string
 		mention []string
 	}{
+		"too many images":                       {content: "FROM a\n" + copies(dockerfile.MaxImages), mention: []string{"line 65", "65 external images", "at most 64"}},
+		"a reference that is too long":          {content: "FROM a/" + strings.Repeat("b", dockerfile.MaxReference) + "\n", mention: []string{"line 1", "514 bytes", "at most 512"}},
+		"bytes that are not UTF-8":              {content: "FROM a\nRUN echo \xff\n", mention: []string{"UTF-8"}},
 		"an undefined ARG":                      {content: "FROM alpine\nFROM alpine:$V\n", mention: []string{"line 2", "V", "add ARG V"}},
 		"an undefined ARG in braces":            {content: "FROM alpine${V}\n", mention: []string{"line 1", "V"}},
 		"an ARG that is declared too late":      {content: "FROM alpine AS a\nARG V=1\nFROM x:$V\n", mention: []string{"line 3", "V"}},

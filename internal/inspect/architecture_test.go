@@ -128,17 +128,19 @@ func TestHostileLayers(t *testing.T) {
 		limits registry.Limits
 		want   string
 	}{
-		"a gzip bomb is cut off by its size":      {gzipBomb, registry.Limits{ImageBytes: 1 << 20, Entries: 9, Ratio: 1 << 40}, "Terminal ImageTooLarge"},
-		"a gzip bomb is cut off by its ratio":     {gzipBomb, registry.Limits{ImageBytes: 1 << 40, Entries: 9, Ratio: 300}, "Terminal ImageTooLarge"},
-		"a zstd bomb is cut off by its ratio":     {zstandard(t, bomb), registry.Limits{ImageBytes: 1 << 40, Entries: 9, Ratio: 300}, "Terminal ImageTooLarge"},
-		"a bomb behind the archive is no way out": {gzipped(t, append(archive(t), zeros[:2<<20]...)), registry.Limits{ImageBytes: 1 << 20, Entries: 9, Ratio: 1 << 40}, ""},
-		"too many entries are refused":            {gzipped(t, archive(t, many...)), registry.Limits{ImageBytes: 1 << 30, Entries: 39, Ratio: 300}, "Terminal ImageTooLarge"},
-		"as many entries as allowed pass":         {gzipped(t, archive(t, many...)), registry.Limits{ImageBytes: 1 << 30, Entries: 40, Ratio: 300}, ""},
-		"a path beyond PATH_MAX is refused":       {gzipped(t, archive(t, file(strings.Repeat("a/", 3000)+"a", ""))), defaults, "Terminal ImageTooLarge"},
-		"what is no archive is refused":           {[]byte(strings.Repeat("no archive", 200)), defaults, "Terminal ImageInvalid"},
-		"a broken gzip stream is refused":         {gzipped(t, archive(t, many...))[:60], defaults, "Terminal ImageInvalid"},
-		"an archive that ends early is refused":   {gzipped(t, archive(t, many...)[:1300]), defaults, "Terminal ImageInvalid"},
-		"an empty layer passes":                   {gzipped(t, archive(t)), defaults, ""},
+		"a gzip bomb is cut off by its size":       {gzipBomb, registry.Limits{ImageBytes: 1 << 20, Entries: 9, Ratio: 1 << 40}, "Terminal ImageTooLarge"},
+		"a gzip bomb is cut off by its ratio":      {gzipBomb, registry.Limits{ImageBytes: 1 << 40, Entries: 9, Ratio: 300}, "Terminal ImageTooLarge"},
+		"a zstd bomb is cut off by its ratio":      {zstandard(t, bomb), registry.Limits{ImageBytes: 1 << 40, Entries: 9, Ratio: 300}, "Terminal ImageTooLarge"},
+		"a bomb behind the archive is no way out":  {gzipped(t, append(archive(t), zeros[:2<<20]...)), registry.Limits{ImageBytes: 1 << 20, Entries: 9, Ratio: 1 << 40}, ""},
+		"too many entries are refused":             {gzipped(t, archive(t, many...)), registry.Limits{ImageBytes: 1 << 30, Entries: 39, Ratio: 300}, "Terminal ImageTooLarge"},
+		"as many entries as allowed pass":          {gzipped(t, archive(t, many...)), registry.Limits{ImageBytes: 1 << 30, Entries: 40, Ratio: 300}, ""},
+		"a path beyond PATH_MAX is refused":        {gzipped(t, archive(t, file(strings.Repeat("a/", 3000)+"a", ""))), defaults, "Terminal ImageTooLarge"},
+		"a path of many levels is refused":         {gzipped(t, archive(t, file(strings.Repeat("a/", maxDepth+1)+"a", ""))), defaults, "Terminal ImageTooLarge"},
+		"a link target beyond PATH_MAX is refused": {gzipped(t, archive(t, entry{name: "a", link: strings.Repeat("a", maxPath+1)})), defaults, "Terminal ImageTooLarge"},
+		"what is no archive is refused":            {[]byte(strings.Repeat("no archive", 200)), defaults, "Terminal ImageInvalid"},
+		"a broken gzip stream is refused":          {gzipped(t, archive(t, many...))[:60], defaults, "Terminal ImageInvalid"},
+		"an archive that ends early is refused":    {gzipped(t, archive(t, many...)[:1300]), defaults, "Terminal ImageInvalid"},
+		"an empty layer passes":                    {gzipped(t, archive(t)), defaults, ""},
 	}
 	for desc, tt := range tests {
 		t.Run(desc, func(t *testing.T) {
@@ -147,6 +149,19 @@ func TestHostileLayers(t *testing.T) {
 				t.Errorf("got %s: %v, want %s", got, err, tt.want)
 			}
 		})
+	}
+}
+
+func TestLinkTargetsAndPathsOfTheLowestLayerAreBoundedToo(t *testing.T) {
+	for desc, path := range map[string]string{"as much as allowed": "1234567890", "more": "12345678901"} {
+		l := &layerPaths{paths: map[string]bool{}, before: maxPathBytes - 10, forget: true}
+		if err := l.count(path); (err != nil) != (desc == "more") {
+			t.Errorf("%s: got %v", desc, err)
+		}
+		l = &layerPaths{paths: map[string]bool{}, before: maxPathBytes - 10, forget: true}
+		if _, err := l.mark(path, false); (err != nil) != (desc == "more") {
+			t.Errorf("%s, lowest layer: got %v", desc, err)
+		}
 	}
 }
 
