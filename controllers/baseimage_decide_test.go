@@ -121,6 +121,17 @@ func TestDecideAfterTheNewestBuildWasDeleted(t *testing.T) {
 	}
 }
 
+func TestARunIsNotBuiltTwiceByAClockThatIsAhead(t *testing.T) {
+	image := decidable(t)
+	s := &state{image: image, now: at(t, "2026-11-29T00:00:10Z"), last: &v1alpha1.BuildSummary{Attempt: 2, Phase: v1alpha1.PhaseSucceeded,
+		Inputs: v1alpha1.BuildInputs{Spec: specDigest(&image.Spec), ScheduledFor: "2026-11-29T00:00:00Z"},
+		// The apiserver dated the build a little before the run it is for.
+		StartedAt: new(metav1.NewTime(at(t, "2026-11-28T23:59:57Z")))}}
+	if p, err := decide(s); err != nil || len(p.reasons) != 0 {
+		t.Errorf("reasons = %v (%v), want none", p.reasons, err)
+	}
+}
+
 func TestALongRequestIsTheSameWhenItComesBack(t *testing.T) {
 	image := decidable(t)
 	image.Annotations = map[string]string{v1alpha1.BuildRequestedAtAnnotation: strings.Repeat("a", 255) + "é"}

@@ -359,6 +359,9 @@ func TestTheScheduleBuildsOnceWhenItIsDue(t *testing.T) {
 	o.touch(image)
 	second := o.awaitBuild(2)
 	if second.Spec.Reason != "Scheduled,SourceChanged" || second.Spec.Inputs.ScheduledFor != due.UTC().Format(time.RFC3339) {
+		for _, b := range o.builds() {
+			t.Logf("%s: %+v of %+v", b.Name, b.Spec.Reasons, b.Spec.Inputs)
+		}
 		t.Errorf("the second build is for %q at %q", second.Spec.Reason, second.Spec.Inputs.ScheduledFor)
 	}
 	if second.Spec.Inputs.Revision != commitB {
