@@ -5,7 +5,7 @@ export GOTOOLCHAIN := local
 
 TOOL := go tool -modfile=go.tools.mod
 # The race detector needs a C compiler, which a machine with nothing but Go does not have.
-RACE := $(if $(shell command -v $$(go env CC)),-race,)
+RACE = $(if $(shell command -v "$$(go env CC 2>/dev/null)" 2>/dev/null),-race,)
 GO_FILES = $(shell git ls-files -co --exclude-standard '*.go')
 BINARIES := bin/linux-amd64/operator bin/linux-amd64/worker bin/linux-arm64/operator bin/linux-arm64/worker
 
@@ -23,7 +23,7 @@ demo: sandbox bin/linux-amd64/operator bin/linux-amd64/worker ## Bring up the sa
 	@bin/demo run
 
 .PHONY: test
-test: test-unit test-api test-e2e ## Run all tests: unit, apiserver-level and end-to-end, set-up included.
+test: preflight test-unit test-api test-e2e ## Run all tests: unit, apiserver-level and end-to-end, set-up included.
 
 ##@ Tests
 

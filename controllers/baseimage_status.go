@@ -140,7 +140,7 @@ func whyNot(build *v1alpha1.BaseImageBuild) string {
 	if c == nil || c.Reason == v1alpha1.ReasonBuilding {
 		return ""
 	}
-	return fmt.Sprintf("; it is kept by %s: %s", c.Reason, c.Message)
+	return fmt.Sprintf("; it is held up by %s: %s", c.Reason, c.Message)
 }
 
 func lastFailed(build *v1alpha1.BaseImageBuild) verdict {

@@ -28,7 +28,7 @@ func (r *BaseImageReconciler) buildCreated(image *v1alpha1.BaseImage, build *v1a
 func (r *BaseImageReconciler) statusChanged(before, after *v1alpha1.BaseImage) {
 	was := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.ConditionReady)
 	is := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionReady)
-	promoted := digestOfImage(before) != digestOfImage(after)
+	promoted := buildOfImage(before) != buildOfImage(after)
 	// Events of one object and reason are counted together, whatever they say: the build tells them apart.
 	build := &v1alpha1.BaseImageBuild{}
 	if last := after.Status.LatestBuild; last != nil {
@@ -45,11 +45,12 @@ func (r *BaseImageReconciler) statusChanged(before, after *v1alpha1.BaseImage) {
 	}
 }
 
-func digestOfImage(image *v1alpha1.BaseImage) string {
+// buildOfImage names the build that was promoted: another one may have the same digest, and other tags.
+func buildOfImage(image *v1alpha1.BaseImage) string {
 	if image.Status.Image == nil {
 		return ""
 	}
-	return image.Status.Image.Digest
+	return image.Status.Image.Build
 }
 
 // describeReasons says what changed, in words.
@@ -63,8 +64,10 @@ func describeReasons(reasons []v1alpha1.BuildReason) string {
 		switch {
 		case reason.New == "":
 			text.WriteString(shorten(reason.Old))
+		case reason.Old == "" && reason.Type == v1alpha1.BuildReasonSpecChanged:
+			text.WriteString("the first build")
 		case reason.Old == "":
-			text.WriteString("first is " + shorten(reason.New))
+			text.WriteString(shorten(reason.New))
 		default:
 			text.WriteString(shorten(reason.Old) + " is now " + shorten(reason.New))
 		}

@@ -3,7 +3,7 @@
 set -euo pipefail
 stop() { echo "basewright: $1" >&2; exit 1; }
 [ "$(uname -s)" = Linux ] || stop "this needs Linux: it runs a real Kubernetes node in kernel namespaces ($(uname -s) found)."
-[ "$(id -u)" = 0 ] || stop "this needs root, to make namespaces, mounts and network links: run it with sudo."
+[ "$(id -u)" = 0 ] || stop "this needs root, to make namespaces, mounts and network links: run it as root, for example with sudo env PATH=\$PATH make demo."
 need=$(awk '$1 == "go" { print $2; exit }' go.mod)
 command -v go >/dev/null || stop "this needs Go $need or newer on the PATH: see https://go.dev/dl."
 version=$(cd / && go env GOVERSION)

@@ -210,9 +210,12 @@ func (b baseImage) stuck() bool {
 }
 
 func (b baseImage) describe() string {
-	for _, c := range b.Status.Conditions {
-		if c.Type == "Ready" {
-			return c.Reason + ": " + c.Message
+	// While a ready image is built again, what goes on is more interesting than that it is ready.
+	for _, kind := range []string{"Reconciling", "Ready"} {
+		for _, c := range b.Status.Conditions {
+			if c.Type == kind {
+				return c.Reason + ": " + c.Message
+			}
 		}
 	}
 	return "waiting for the operator"

@@ -5,8 +5,10 @@ package main
 import (
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -151,6 +153,24 @@ func TestTooOld(t *testing.T) {
 	} {
 		if got := tooOld(goVersion); got != want {
 			t.Errorf("%s: got %v", goVersion, got)
+		}
+	}
+}
+
+func TestAnUnpackedProgramRunsWithTheLibrariesBesideIt(t *testing.T) {
+	dir := t.TempDir()
+	program := filepath.Join(dir, "program")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\necho \"$LD_LIBRARY_PATH $*\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // The second time it is there already.
+		script, err := wrap(program, filepath.Join(dir, "script"), "/a:/b")
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.Command(script, "link", "add x").CombinedOutput()
+		if got := strings.TrimSpace(string(out)); err != nil || got != "/a:/b link add x" {
+			t.Errorf("got %q (%v)", got, err)
 		}
 	}
 }

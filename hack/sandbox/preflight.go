@@ -106,6 +106,18 @@ func freeSpace(dir string) (uint64, error) {
 	return stat.Bavail * uint64(stat.Bsize), nil
 }
 
+// wrap writes a script that runs an unpacked program with the libraries unpacked beside it.
+func wrap(program, script, libraries string) (string, error) {
+	content := fmt.Sprintf("#!/bin/sh\nLD_LIBRARY_PATH='%s' exec '%s' \"$@\"\n", libraries, program)
+	if had, err := os.ReadFile(script); err == nil && string(had) == content {
+		return script, nil
+	}
+	if err := os.WriteFile(script, []byte(content), 0o755); err != nil {
+		return "", fmt.Errorf("writing a script that runs %s: %w", program, err)
+	}
+	return script, nil
+}
+
 // findIP returns the host's ip, or the one of the unpacked packages.
 func findIP(d debian) (string, error) {
 	if path, err := exec.LookPath("ip"); err == nil {
@@ -115,7 +127,7 @@ func findIP(d debian) (string, error) {
 		path := filepath.Join(d.root(), dir, "ip")
 		// In sbin it is a link to /bin/ip, which would be the machine's.
 		if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() {
-			return path, nil
+			return wrap(path, filepath.Join(d.dir, "ip"), d.libraries())
 		}
 	}
 	return "", errors.New("there is no program ip, neither on the machine nor in the package iproute2")

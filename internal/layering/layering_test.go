@@ -77,6 +77,9 @@ func TestImportsPointInOneDirection(t *testing.T) {
 func list(t *testing.T) []pkg {
 	t.Helper()
 	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", module+"...").Output()
+	if failed, ok := errors.AsType[*exec.ExitError](err); ok {
+		t.Fatalf("listing the packages: %v\n%s", err, failed.Stderr)
+	}
 	if err != nil {
 		t.Fatalf("listing the packages: %v", err)
 	}
