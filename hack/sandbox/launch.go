@@ -140,6 +140,19 @@ func launch(ctx context.Context, s site, ip string) error {
 	return nil
 }
 
+// lastWords is the end of a log, which down may remove before anybody has looked.
+func lastWords(path string) string {
+	const most = 2 << 10
+	log, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	if len(log) == 0 {
+		return "(it is empty: the node was killed)"
+	}
+	return strings.TrimSpace(string(log[max(0, len(log)-most):]))
+}
+
 // watch returns a context that ends when the node does.
 func watch(ctx context.Context, s site, node process) (context.Context, context.CancelFunc) {
 	watched, cancel := context.WithCancelCause(ctx)
@@ -149,7 +162,7 @@ func watch(ctx context.Context, s site, node process) (context.Context, context.
 			const pause = 200 // milliseconds
 			ready, err := unix.Poll([]unix.PollFd{{Fd: int32(node.handle), Events: unix.POLLIN}}, pause)
 			if err == nil && ready > 0 {
-				cancel(fmt.Errorf("the node ended; its last words are in %s", s.in("logs", "node.log")))
+				cancel(fmt.Errorf("the node ended; the end of its log:\n%s", lastWords(s.in("logs", "node.log"))))
 			}
 		}
 	})
