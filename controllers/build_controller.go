@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
 	"github.com/ibshafique/base-images/internal/config"
+	"github.com/ibshafique/base-images/internal/inspect"
 	"github.com/ibshafique/base-images/internal/kaniko"
 	"github.com/ibshafique/base-images/internal/pipeline"
 	"github.com/ibshafique/base-images/internal/registry"
@@ -39,7 +41,13 @@ type BuildReconciler struct {
 	Config   *config.Operator
 	Events   events.EventRecorder
 	Clock    clock.PassiveClock
+
+	// inspected are the images that have passed inspection, by platform and digest.
+	inspected *lru.Cache[string, inspect.Facts]
 }
+
+// maxInspected bounds what is remembered of images, some hundred bytes each.
+const maxInspected = 1024
 
 // +kubebuilder:rbac:groups=basewright.dev,resources=baseimagebuilds/status,verbs=update
 // +kubebuilder:rbac:groups=basewright.dev,resources=baseimagebuilds/finalizers,verbs=update
@@ -50,7 +58,12 @@ type BuildReconciler struct {
 
 // SetupWithManager registers the reconciler.
 func (r *BuildReconciler) SetupWithManager(mgr ctrl.Manager) error {
-	err := ctrl.NewControllerManagedBy(mgr).
+	inspected, err := lru.New[string, inspect.Facts](maxInspected)
+	if err != nil {
+		return fmt.Errorf("making the memory of inspected images: %w", err)
+	}
+	r.inspected = inspected
+	err = ctrl.NewControllerManagedBy(mgr).
 		Named("baseimagebuild").
 		// The spec never changes: what a build waits for is told by its Jobs and pods, and its own status is no news.
 		For(&v1alpha1.BaseImageBuild{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).

@@ -60,7 +60,15 @@ func (run *buildRun) check(ctx context.Context, client *registry.Client, repo na
 	if err != nil {
 		return index.Image{}, inspect.Facts{}, err
 	}
+	// A digest names its content: what was once inspected is not downloaded again because a push has failed since.
+	key := platform + "@" + described.Digest
+	if facts, ok := run.inspected.Get(key); ok {
+		return described, facts, nil
+	}
 	facts, err := inspect.Architecture(ctx, img, p, client.Limits())
+	if err == nil {
+		run.inspected.Add(key, facts)
+	}
 	return described, facts, err
 }
 
