@@ -139,6 +139,8 @@ func newNamespace(t *testing.T) string {
 		if t.Failed() {
 			out, _ := exec.Command(kubectl, "--namespace="+ns.Name, "get", "baseimages,baseimagebuilds,jobs,pods,events", "-o", "wide").CombinedOutput()
 			t.Logf("namespace %s:\n%s", ns.Name, out)
+			out, _ = exec.Command(kubectl, "--namespace=basewright-system", "logs", "deployment/basewright-operator", "--tail=40").CombinedOutput()
+			t.Logf("the operator:\n%s", out)
 		}
 		if err := k8s.Delete(context.Background(), ns); err != nil {
 			t.Errorf("deleting namespace %s: %v", ns.Name, err)
