@@ -101,8 +101,11 @@ func Ended(job *batchv1.Job) bool { return finished(job) != nil }
 func reportedDigest(platform string, job *batchv1.Job, pods []corev1.Pod) (string, error) {
 	// Whoever may create pods can make one that names our Job as its owner: two are one too many, and the one has to
 	// be what the Job asks for.
-	if len(pods) > 1 || (len(pods) == 1 && !madeFrom(job.Spec.Template.Spec, pods[0].Spec)) {
-		return "", pipeline.Terminalf(v1alpha1.ReasonConflict, "%s: %d pods claim to be the one of Job %s, and not all are what it asks for: find out who makes pods in namespace %s, then request a new build", platform, len(pods), job.Name, job.Namespace)
+	if len(pods) > 1 {
+		return "", pipeline.Terminalf(v1alpha1.ReasonConflict, "%s: %d pods name Job %s as their owner, which makes one: find out who else makes pods in namespace %s, then request a new build", platform, len(pods), job.Name, job.Namespace)
+	}
+	if len(pods) == 1 && !madeFrom(job.Spec.Template.Spec, pods[0].Spec) {
+		return "", pipeline.Terminalf(v1alpha1.ReasonConflict, "%s: pod %s has not the containers and volumes that Job %s asks for: exempt build pods from the admission webhook that changes them, or find out who made the pod, then request a new build", platform, pods[0].Name, job.Name)
 	}
 	for i := range pods {
 		for _, s := range pods[i].Status.ContainerStatuses {
