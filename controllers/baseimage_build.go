@@ -73,7 +73,7 @@ func summary(build *v1alpha1.BaseImageBuild) *v1alpha1.BuildSummary {
 		Attempt:   build.Spec.Attempt,
 		Reason:    build.Spec.Reason,
 		Inputs:    build.Spec.Inputs,
-		StartedAt: new(build.CreationTimestamp),
+		CreatedAt: new(build.CreationTimestamp),
 		Phase:     build.Status.Phase,
 	}
 }

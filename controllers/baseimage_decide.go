@@ -53,14 +53,14 @@ func (s *state) lastInputs() v1alpha1.BuildInputs {
 // since is the time after which a scheduled run counts: that of the newest build, or the run it was for if that is later, because the
 // clocks of operator and apiserver differ and no run is to be built twice.
 func (s *state) since() time.Time {
-	if s.last == nil || s.last.StartedAt == nil {
+	if s.last == nil || s.last.CreatedAt == nil {
 		return s.image.CreationTimestamp.Time
 	}
 	run, err := time.Parse(time.RFC3339, s.last.Inputs.ScheduledFor)
-	if err == nil && run.After(s.last.StartedAt.Time) {
+	if err == nil && run.After(s.last.CreatedAt.Time) {
 		return run
 	}
-	return s.last.StartedAt.Time
+	return s.last.CreatedAt.Time
 }
 
 // plan is what to do about an image now.

@@ -83,32 +83,40 @@ type BaseImageSpec struct {
 	TimeZone string `json:"timeZone,omitempty"`
 
 	// jitter is the longest time by which a scheduled build is delayed; the delay of one object
-	// is always the same. Default: 30m.
+	// is always the same. Default: the operator's, 30m unless it is configured otherwise.
 	//
 	// +optional
-	// +kubebuilder:default="30m"
 	// +kubebuilder:validation:XValidation:rule="size(self) <= 32 && duration(self) >= duration('0s') && duration(self) <= duration('24h')",message="must be between 0s and 24h",reason=FieldValueInvalid
 	Jitter *metav1.Duration `json:"jitter,omitempty"`
 
 	// startingDeadline is how late a missed scheduled build may still start; later ones are
-	// left out. However many were missed, one build makes up for them. Default: 24h.
+	// left out. However many were missed, one build makes up for them. Default: the operator's, 24h unless it is
+	// configured otherwise.
 	//
 	// +optional
-	// +kubebuilder:default="24h"
 	// +kubebuilder:validation:XValidation:rule="size(self) <= 32 && duration(self) >= duration('1m') && duration(self) <= duration('168h')",message="must be between 1m and 168h",reason=FieldValueInvalid
 	StartingDeadline *metav1.Duration `json:"startingDeadline,omitempty"`
 
-	// suspend keeps new builds from starting; a running one goes on. Default: false.
+	// suspend keeps new builds from starting, and sources and upstreams from being polled; a running build goes
+	// on. Default: false.
 	//
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 
-	// timeout of a whole build. Default: 1h.
+	// timeout of a whole build, from its start; waiting in the queue does not count. Default: the operator's, 1h unless
+	// it is configured otherwise.
 	//
 	// +optional
-	// +kubebuilder:default="1h"
 	// +kubebuilder:validation:XValidation:rule="size(self) <= 32 && duration(self) >= duration('1m') && duration(self) <= duration('24h')",message="must be between 1m and 24h",reason=FieldValueInvalid
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
+
+	// retries is how often a build that failed for a cause which may pass, such as an evicted pod, is attempted
+	// again: after 1, 4, 16 and then every 60 minutes. Default: the operator's, 3 unless it is configured otherwise.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=10
+	Retries *int32 `json:"retries,omitempty"`
 
 	// history says how many finished builds are kept.
 	//
@@ -127,7 +135,7 @@ type History struct {
 	// +kubebuilder:validation:Maximum=100
 	Successful *int32 `json:"successful,omitempty"`
 
-	// failed builds that are kept. Default: 3.
+	// failed builds that are kept; superseded ones count as failed. Default: 3.
 	//
 	// +optional
 	// +kubebuilder:default=3
@@ -143,7 +151,7 @@ type BaseImageStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions: Ready, and while they are true Reconciling and Stalled
+	// conditions: Ready, Resolved, and while they are true Reconciling and Stalled
 	// (https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md).
 	//
 	// +optional
@@ -161,11 +169,17 @@ type BaseImageStatus struct {
 	// +optional
 	LatestBuild *BuildSummary `json:"latestBuild,omitempty"`
 
-	// nextBuild is when the schedule starts the next build, in RFC 3339; empty while suspended.
+	// nextBuild is when the next build starts if nothing changes before, in RFC 3339: by the schedule, or to retry one
+	// that failed; empty while suspended.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	NextBuild string `json:"nextBuild,omitempty"`
+
+	// nextBuildReason is Scheduled or Retried.
+	//
+	// +optional
+	NextBuildReason BuildReasonType `json:"nextBuildReason,omitempty"`
 }
 
 // PromotedImage is an image that tags point to.
@@ -263,15 +277,21 @@ type BuildSummary struct {
 	// +kubebuilder:validation:MaxLength=256
 	Reason string `json:"reason,omitempty"`
 
+	// because says what had changed, with old and new values, in words.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Because string `json:"because,omitempty"`
+
 	// inputs are what later inputs are compared with.
 	//
 	// +optional
 	Inputs BuildInputs `json:"inputs,omitzero"`
 
-	// startedAt is when it was created.
+	// createdAt is when it was created.
 	//
 	// +optional
-	StartedAt *metav1.Time `json:"startedAt,omitempty"`
+	CreatedAt *metav1.Time `json:"createdAt,omitempty"`
 
 	// phase it is in.
 	//

@@ -6,7 +6,7 @@ import (
 
 // BuildReasonType is why a build was started.
 //
-// +kubebuilder:validation:Enum=SpecChanged;SourceChanged;UpstreamChanged;Scheduled;Requested;BuildDeleted
+// +kubebuilder:validation:Enum=SpecChanged;SourceChanged;UpstreamChanged;Scheduled;Requested;Retried;CredentialsChanged;BuildDeleted
 type BuildReasonType string
 
 const (
@@ -20,6 +20,10 @@ const (
 	BuildReasonScheduled BuildReasonType = "Scheduled"
 	// BuildReasonRequested means: the annotation basewright.dev/build-requested-at has a new value.
 	BuildReasonRequested BuildReasonType = "Requested"
+	// BuildReasonRetried means: the newest build failed for a cause that may have passed.
+	BuildReasonRetried BuildReasonType = "Retried"
+	// BuildReasonCredentialsChanged means: the newest build was refused by a registry, and the push Secret has changed.
+	BuildReasonCredentialsChanged BuildReasonType = "CredentialsChanged"
 	// BuildReasonBuildDeleted means: somebody has deleted the newest build before it had ended.
 	BuildReasonBuildDeleted BuildReasonType = "BuildDeleted"
 )
@@ -75,6 +79,13 @@ type BuildInputs struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	RequestedAt string `json:"requestedAt,omitempty"`
+
+	// pushSecret is a digest over the UID and the resource version of the push Secret, so that a build which was
+	// refused is repeated when the Secret is mended. It starts no build otherwise.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=71
+	PushSecret string `json:"pushSecret,omitempty"`
 }
 
 // ResolvedUpstream is an external image of the Dockerfile at the time of the build.
@@ -137,6 +148,20 @@ type BaseImageBuildSpec struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	Reason string `json:"reason"`
+
+	// retry counts the attempts after one that failed for a cause which may pass: 0 for the first attempt, 1 for the
+	// first retry. See spec.retries of the BaseImage.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=10
+	Retry int32 `json:"retry,omitempty"`
+
+	// supersedes names the build that this one takes the place of: it is cancelled.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	Supersedes string `json:"supersedes,omitempty"`
 
 	// inputs identify what is built.
 	//
@@ -205,7 +230,7 @@ type BaseImageBuildSpec struct {
 	// +required
 	Output Output `json:"output"`
 
-	// timeout of the whole build, from its creation.
+	// timeout of the whole build, from its start; waiting in the queue does not count.
 	//
 	// +required
 	// +kubebuilder:validation:XValidation:rule="size(self) <= 32 && duration(self) >= duration('1m') && duration(self) <= duration('24h')",message="must be between 1m and 24h",reason=FieldValueInvalid
@@ -214,10 +239,12 @@ type BaseImageBuildSpec struct {
 
 // BuildPhase is how far a build has come.
 //
-// +kubebuilder:validation:Enum=Building;Indexing;Promoting;Succeeded;Failed
+// +kubebuilder:validation:Enum=Queued;Building;Indexing;Promoting;Succeeded;Failed;Superseded
 type BuildPhase string
 
 const (
+	// PhaseQueued means: it waits for a slot, or for the build that it supersedes to end.
+	PhaseQueued BuildPhase = "Queued"
 	// PhaseBuilding means: a Job runs for each platform.
 	PhaseBuilding BuildPhase = "Building"
 	// PhaseIndexing means: what was pushed is read back and checked, the index is assembled.
@@ -228,6 +255,8 @@ const (
 	PhaseSucceeded BuildPhase = "Succeeded"
 	// PhaseFailed means: the build ended; a tag may have moved only if a later one was refused. Final.
 	PhaseFailed BuildPhase = "Failed"
+	// PhaseSuperseded means: the build was cancelled because a newer one has newer inputs. Final.
+	PhaseSuperseded BuildPhase = "Superseded"
 )
 
 // PlatformImage is what was built for one platform.
@@ -273,6 +302,23 @@ type BaseImageBuildStatus struct {
 	// +optional
 	Phase BuildPhase `json:"phase,omitempty"`
 
+	// queuePosition is the place in the operator's queue, counted from 1, while phase is Queued. Places after the
+	// tenth are rounded up.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	QueuePosition *int32 `json:"queuePosition,omitempty"`
+
+	// startedAt is when it left the queue; its timeout counts from here.
+	//
+	// +optional
+	StartedAt *metav1.Time `json:"startedAt,omitempty"`
+
+	// retryable says of a failed build that its cause may pass.
+	//
+	// +optional
+	Retryable bool `json:"retryable,omitempty"`
+
 	// platforms that were built and checked.
 	//
 	// +optional
@@ -287,12 +333,12 @@ type BaseImageBuildStatus struct {
 	// +kubebuilder:validation:MaxLength=71
 	Digest string `json:"digest,omitempty"`
 
-	// completedAt is when it succeeded or failed.
+	// completedAt is when it succeeded, failed or was superseded.
 	//
 	// +optional
 	CompletedAt *metav1.Time `json:"completedAt,omitempty"`
 
-	// duration from creation to completion for people, for example 1m12s.
+	// duration from start to completion for people, for example 1m12s.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=32
@@ -309,6 +355,7 @@ type BaseImageBuildStatus struct {
 // +kubebuilder:printcolumn:name="Attempt",type=integer,JSONPath=`.spec.attempt`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.spec.reason`
 // +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
+// +kubebuilder:printcolumn:name="Queue",type=integer,JSONPath=`.status.queuePosition`
 // +kubebuilder:printcolumn:name="Duration",type=string,JSONPath=`.status.duration`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Succeeded")].message`

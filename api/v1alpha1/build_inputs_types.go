@@ -2,6 +2,7 @@ package v1alpha1
 
 import (
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // BuildArg is one ARG of the Dockerfile.
@@ -107,4 +108,11 @@ type UpstreamPolicy struct {
 	// +optional
 	// +kubebuilder:default=Always
 	Refresh RefreshPolicy `json:"refresh,omitempty"`
+
+	// pollInterval is how often the registries are asked whether a tag that a build would use has another digest; 0s
+	// turns that off. Default: the operator's, 1h unless it is configured otherwise.
+	//
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="size(self) <= 32 && (duration(self) == duration('0s') || (duration(self) >= duration('1m') && duration(self) <= duration('168h')))",message="must be 0s, or between 1m and 168h",reason=FieldValueInvalid
+	PollInterval *metav1.Duration `json:"pollInterval,omitempty"`
 }

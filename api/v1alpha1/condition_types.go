@@ -6,6 +6,9 @@ const (
 	// ConditionReady on a BaseImage: the tags point to an image that was built from the present spec
 	// by the newest build that was due.
 	ConditionReady = "Ready"
+	// ConditionResolved on a BaseImage: the last look at its source and upstream images found them. False says why
+	// not; what was promoted before stays good.
+	ConditionResolved = "Resolved"
 	// ConditionReconciling: a build is being prepared or runs.
 	ConditionReconciling = "Reconciling"
 	// ConditionStalled: the newest build, or resolving its inputs, has failed for good. A changed input, a
@@ -30,13 +33,19 @@ const (
 	ReasonBuilding = "Building"
 	// ReasonBuildCreated: a build was started.
 	ReasonBuildCreated = "BuildCreated"
+	// ReasonQueued: a build waits for its turn.
+	ReasonQueued = "Queued"
+	// ReasonSuperseded: a build was cancelled because a newer one has newer inputs.
+	ReasonSuperseded = "Superseded"
+	// ReasonOutputConflict: another BaseImage writes the same repository and tag.
+	ReasonOutputConflict = "OutputConflict"
 	// ReasonSuspended: spec.suspend keeps a build that is due from starting.
 	ReasonSuspended = "Suspended"
 	// ReasonSucceeded: a phase or a build is done.
 	ReasonSucceeded = "Succeeded"
 	// ReasonPending: a phase was not reached yet.
 	ReasonPending = "Pending"
-	// ReasonBuildFailed: an instruction of the Dockerfile failed, or a build pod did.
+	// ReasonBuildFailed: an instruction of the Dockerfile failed, or a container of a build pod did.
 	ReasonBuildFailed = "BuildFailed"
 	// ReasonTimedOut: spec.timeout has passed.
 	ReasonTimedOut = "TimedOut"

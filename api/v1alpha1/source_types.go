@@ -1,6 +1,10 @@
 package v1alpha1
 
-// Source says where a Dockerfile and its build context come from: exactly one member is set.
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Source says where a Dockerfile and its build context come from: exactly one of git, inline and configMapRef is set.
 //
 // +kubebuilder:validation:ExactlyOneOf=git;inline;configMapRef
 type Source struct {
@@ -20,17 +24,27 @@ type Source struct {
 	//
 	// +optional
 	ConfigMapRef *LocalReference `json:"configMapRef,omitempty"`
+
+	// pollInterval is how often a git repository or a ConfigMap is looked at for changes; 0s turns that off. An inline
+	// source needs none. Default: the operator's, 5m unless it is configured otherwise.
+	//
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="size(self) <= 32 && (duration(self) == duration('0s') || (duration(self) >= duration('1m') && duration(self) <= duration('168h')))",message="must be 0s, or between 1m and 168h",reason=FieldValueInvalid
+	PollInterval *metav1.Duration `json:"pollInterval,omitempty"`
 }
 
 // GitSource is a directory of a git repository at a ref.
+//
+// +kubebuilder:validation:XValidation:rule="!self.url.startsWith('ssh://') || has(self.secretRef)",message="is required for an ssh:// URL: a Secret with ssh-privatekey and known_hosts",fieldPath=".secretRef",reason=FieldValueRequired
 type GitSource struct {
-	// url of the repository, https://, without user or password.
+	// url of the repository: https://host/path without user or password, or ssh://user@host/path without password.
 	//
 	// +required
 	// +kubebuilder:validation:MinLength=8
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:XValidation:rule="self.startsWith('https://')",message="must start with https://: what is built must be what the server sent",reason=FieldValueInvalid
-	// +kubebuilder:validation:XValidation:rule="!self.matches('^https://[^/]*@')",message="must not contain a user or password: the object can be read by many",reason=FieldValueInvalid
+	// +kubebuilder:validation:XValidation:rule="self.startsWith('https://') || self.startsWith('ssh://')",message="must start with https:// or ssh://: what is built must be what the server sent",reason=FieldValueInvalid
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^https://[^/]*@')",message="must not contain a user or password: the object can be read by many. Use secretRef",reason=FieldValueInvalid
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('ssh://') || self.matches('^ssh://[A-Za-z0-9._-]+@[^/@]+/.+')",message="must be ssh://user@host/path, without a password",reason=FieldValueInvalid
 	URL string `json:"url"`
 
 	// ref is a branch, a tag, a full name such as refs/heads/main, or a commit of 40 hexadecimal
@@ -49,6 +63,13 @@ type GitSource struct {
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:XValidation:rule="!self.startsWith('/') && !self.split('/').exists(s, s == '..')",message="must be a relative path without '..'",reason=FieldValueInvalid
 	Path string `json:"path,omitempty"`
+
+	// secretRef names a Secret of this namespace that may read the repository. For https:// it has username and
+	// password (type kubernetes.io/basic-auth; a token is a password); for ssh:// it has ssh-privatekey (type
+	// kubernetes.io/ssh-auth) and known_hosts. Default: read without credentials.
+	//
+	// +optional
+	SecretRef *LocalReference `json:"secretRef,omitempty"`
 }
 
 // InlineSource is a Dockerfile with a small context.

@@ -51,6 +51,9 @@ type Terminal struct {
 	Reason string
 	// Err names the field or object, its value and the fix.
 	Err error
+	// Retryable: this attempt is over, but another one with the same input may succeed: its pod was evicted, or a
+	// registry was away for too long. The attempts are counted, see spec.retries.
+	Retryable bool
 }
 
 func (t *Terminal) Error() string { return t.Err.Error() }
@@ -71,6 +74,23 @@ func Transientf(reason, format string, args ...any) error {
 // Terminalf makes a Terminal from a format; %w keeps the cause.
 func Terminalf(reason, format string, args ...any) error {
 	return &Terminal{Reason: reason, Err: fmt.Errorf(format, args...)}
+}
+
+// Retryablef makes a Terminal that another attempt may survive, from a format; %w keeps the cause.
+func Retryablef(reason, format string, args ...any) error {
+	return &Terminal{Reason: reason, Err: fmt.Errorf(format, args...), Retryable: true}
+}
+
+// IsRetryable reports whether err is, or wraps, a Terminal that another attempt may survive.
+func IsRetryable(err error) bool {
+	t, ok := errors.AsType[*Terminal](err)
+	return ok && t.Retryable
+}
+
+// IsTransient reports whether err is, or wraps, a Transient.
+func IsTransient(err error) bool {
+	_, ok := errors.AsType[*Transient](err)
+	return ok
 }
 
 // IsTerminal reports whether err is, or wraps, a Terminal.

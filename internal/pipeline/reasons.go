@@ -15,10 +15,20 @@ const (
 	ReasonSourceDenied      = "SourceDenied"
 	ReasonSourceChanged     = "SourceChanged"
 	ReasonSourceTooLarge    = "SourceTooLarge"
+	// ReasonGitRefNotFound: the repository has no such branch, tag, reference or commit.
+	ReasonGitRefNotFound = "GitRefNotFound"
+	// ReasonGitHostKeyUnknown: an SSH server showed a key that the Secret's known_hosts does not have for it.
+	ReasonGitHostKeyUnknown = "GitHostKeyUnknown"
+	// ReasonSourceSecretInvalid: spec.source.git.secretRef names no Secret, or one without what the URL needs.
+	ReasonSourceSecretInvalid = "SourceSecretInvalid"
+	// ReasonSourcePathEscapes: a path or a symbolic link leaves the build context.
+	ReasonSourcePathEscapes = "SourcePathEscapes"
 
 	// Dockerfiles.
 	ReasonDockerfileNotFound = "DockerfileNotFound"
 	ReasonDockerfileInvalid  = "DockerfileInvalid"
+	// ReasonDockerfileArgUndefined: a FROM uses an ARG that has no value.
+	ReasonDockerfileArgUndefined = "DockerfileArgUndefined"
 
 	// Upstream images.
 	ReasonUpstreamInvalid         = "UpstreamInvalid"
@@ -27,13 +37,28 @@ const (
 	ReasonUpstreamMissingPlatform = "UpstreamMissingPlatform"
 
 	// Registries.
-	ReasonRegistryDenied      = "RegistryDenied"
+
+	// ReasonRegistryUnauthorized is an answer 401 to something that is read: no credentials, or wrong ones.
+	ReasonRegistryUnauthorized = "RegistryUnauthorized"
+	// ReasonRegistryDenied is an answer 403 to something that is read.
+	ReasonRegistryDenied = "RegistryDenied"
+	// ReasonPushDenied is an answer 401 or 403 to something that is written.
+	ReasonPushDenied = "PushDenied"
+	// ReasonRepositoryNotFound is an answer 404 to something that is written.
+	ReasonRepositoryNotFound = "RepositoryNotFound"
+	// ReasonRegistryThrottled is an answer 429.
+	ReasonRegistryThrottled = "RegistryThrottled"
+	// ReasonRegistryUnavailable is an answer 5xx, or none.
 	ReasonRegistryUnavailable = "RegistryUnavailable"
-	ReasonRegistryAddress     = "RegistryAddressNotAllowed"
-	ReasonImageNotFound       = "ImageNotFound"
-	ReasonImageTooLarge       = "ImageTooLarge"
-	ReasonImageInvalid        = "ImageInvalid"
-	ReasonTagImmutable        = "TagImmutable"
+	// ReasonRegistryTimeout is an answer that did not come in time.
+	ReasonRegistryTimeout = "RegistryTimeout"
+	// ReasonRegistryTooSlow is an answer that came in drops.
+	ReasonRegistryTooSlow = "RegistryTooSlow"
+	ReasonRegistryAddress = "RegistryAddressNotAllowed"
+	ReasonImageNotFound   = "ImageNotFound"
+	ReasonImageTooLarge   = "ImageTooLarge"
+	ReasonImageInvalid    = "ImageInvalid"
+	ReasonTagImmutable    = "TagImmutable"
 	// ReasonRegistryRejected is an answer that calls the request itself wrong, for
 	// example 400 MANIFEST_INVALID.
 	ReasonRegistryRejected = "RegistryRejected"
@@ -45,6 +70,21 @@ const (
 
 	// ReasonInputChanged: somebody has changed the ConfigMap that holds a build's input.
 	ReasonInputChanged = "InputChanged"
+
+	// Build pods.
+
+	// ReasonOutOfMemory: a container of a build pod was killed because it used more than its limit.
+	ReasonOutOfMemory = "OutOfMemory"
+	// ReasonPodEvicted: the node took the pod away: disk pressure, preemption, a drain, a shutdown.
+	ReasonPodEvicted = "PodEvicted"
+	// ReasonPodUnschedulable: no node takes the pod now.
+	ReasonPodUnschedulable = "PodUnschedulable"
+	// ReasonPodRefused: the cluster's admission does not let the Job make its pod.
+	ReasonPodRefused = "PodRefused"
+	// ReasonImagePullFailed: the kubelet can't pull an image of the build pod.
+	ReasonImagePullFailed = "ImagePullFailed"
+	// ReasonQuotaExceeded: a ResourceQuota or LimitRange of the namespace refuses the Job or its pod.
+	ReasonQuotaExceeded = "QuotaExceeded"
 
 	// Results of a build.
 	ReasonOutputInvalid     = "OutputInvalid"

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"regexp"
 	"time"
+
+	"github.com/ibshafique/base-images/internal/limits"
 )
 
 // File names of a build's input, which the operator hands to the worker as a mounted ConfigMap.
@@ -48,6 +50,8 @@ type WorkerInput struct {
 	PrivateHosts []string `json:"privateHosts,omitempty"`
 	// TokenHosts may see the credentials of their registry.
 	TokenHosts []TokenHost `json:"tokenHosts,omitempty"`
+	// Limits of what is read.
+	Limits limits.Limits `json:"limits,omitzero"`
 }
 
 // TokenHost is a token service (https://distribution.github.io/distribution/spec/auth/token/) on another host than the
@@ -76,6 +80,8 @@ type WorkerReport struct {
 	// Reason and Message of a failure.
 	Reason  string `json:"reason,omitempty"`
 	Message string `json:"message,omitempty"`
+	// Transient says that another attempt may succeed.
+	Transient bool `json:"transient,omitempty"`
 }
 
 // MaxReport is how large a report in JSON may be: Kubernetes cuts the rest off.

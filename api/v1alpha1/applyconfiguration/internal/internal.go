@@ -105,12 +105,18 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             namedType: com.github.ibshafique.base-images.api.v1alpha1.BuildReason
           elementRelationship: atomic
+    - name: retry
+      type:
+        scalar: numeric
     - name: source
       type:
         namedType: com.github.ibshafique.base-images.api.v1alpha1.Source
     - name: sourceTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: supersedes
+      type:
+        scalar: string
     - name: target
       type:
         scalar: string
@@ -157,6 +163,15 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - platform
+    - name: queuePosition
+      type:
+        scalar: numeric
+    - name: retryable
+      type:
+        scalar: boolean
+    - name: startedAt
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
 - name: com.github.ibshafique.base-images.api.v1alpha1.BaseImageSpec
   map:
     fields:
@@ -181,7 +196,6 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: jitter
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
-      default: 30m
     - name: output
       type:
         namedType: com.github.ibshafique.base-images.api.v1alpha1.Output
@@ -196,6 +210,9 @@ var schemaYAML = typed.YAMLObject(`types:
       default:
       - platform: linux/amd64
       - platform: linux/arm64
+    - name: retries
+      type:
+        scalar: numeric
     - name: schedule
       type:
         scalar: string
@@ -206,7 +223,6 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: startingDeadline
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
-      default: 24h
     - name: suspend
       type:
         scalar: boolean
@@ -220,7 +236,6 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: timeout
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
-      default: 1h
     - name: upstream
       type:
         namedType: com.github.ibshafique.base-images.api.v1alpha1.UpstreamPolicy
@@ -246,6 +261,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: nextBuild
       type:
         scalar: string
+    - name: nextBuildReason
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.BuildReasonType
     - name: observedGeneration
       type:
         scalar: numeric
@@ -261,6 +279,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.ibshafique.base-images.api.v1alpha1.BuildInputs
   map:
     fields:
+    - name: pushSecret
+      type:
+        scalar: string
     - name: requestedAt
       type:
         scalar: string
@@ -298,6 +319,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: attempt
       type:
         scalar: numeric
+    - name: because
+      type:
+        scalar: string
+    - name: createdAt
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
     - name: inputs
       type:
         namedType: com.github.ibshafique.base-images.api.v1alpha1.BuildInputs
@@ -310,9 +337,6 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: reason
       type:
         scalar: string
-    - name: startedAt
-      type:
-        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
 - name: com.github.ibshafique.base-images.api.v1alpha1.FileContent
   scalar: string
 - name: com.github.ibshafique.base-images.api.v1alpha1.GitSource
@@ -324,6 +348,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: ref
       type:
         scalar: string
+    - name: secretRef
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.LocalReference
     - name: url
       type:
         scalar: string
@@ -477,11 +504,17 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: inline
       type:
         namedType: com.github.ibshafique.base-images.api.v1alpha1.InlineSource
+    - name: pollInterval
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
 - name: com.github.ibshafique.base-images.api.v1alpha1.Tag
   scalar: string
 - name: com.github.ibshafique.base-images.api.v1alpha1.UpstreamPolicy
   map:
     fields:
+    - name: pollInterval
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
     - name: refresh
       type:
         namedType: com.github.ibshafique.base-images.api.v1alpha1.RefreshPolicy

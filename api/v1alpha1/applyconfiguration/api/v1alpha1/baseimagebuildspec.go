@@ -19,6 +19,11 @@ type BaseImageBuildSpecApplyConfiguration struct {
 	Reasons []BuildReasonApplyConfiguration `json:"reasons,omitempty"`
 	// reason is the types of reasons for people, separated by commas.
 	Reason *string `json:"reason,omitempty"`
+	// retry counts the attempts after one that failed for a cause which may pass: 0 for the first attempt, 1 for the
+	// first retry. See spec.retries of the BaseImage.
+	Retry *int32 `json:"retry,omitempty"`
+	// supersedes names the build that this one takes the place of: it is cancelled.
+	Supersedes *string `json:"supersedes,omitempty"`
 	// inputs identify what is built.
 	Inputs *BuildInputsApplyConfiguration `json:"inputs,omitempty"`
 	// source as the BaseImage had it; inputs.revision is what it was resolved to.
@@ -41,7 +46,7 @@ type BaseImageBuildSpecApplyConfiguration struct {
 	Platforms []PlatformBuildApplyConfiguration `json:"platforms,omitempty"`
 	// output is where the image is published.
 	Output *OutputApplyConfiguration `json:"output,omitempty"`
-	// timeout of the whole build, from its creation.
+	// timeout of the whole build, from its start; waiting in the queue does not count.
 	Timeout *v1.Duration `json:"timeout,omitempty"`
 }
 
@@ -85,6 +90,22 @@ func (b *BaseImageBuildSpecApplyConfiguration) WithReasons(values ...*BuildReaso
 // If called multiple times, the Reason field is set to the value of the last call.
 func (b *BaseImageBuildSpecApplyConfiguration) WithReason(value string) *BaseImageBuildSpecApplyConfiguration {
 	b.Reason = &value
+	return b
+}
+
+// WithRetry sets the Retry field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Retry field is set to the value of the last call.
+func (b *BaseImageBuildSpecApplyConfiguration) WithRetry(value int32) *BaseImageBuildSpecApplyConfiguration {
+	b.Retry = &value
+	return b
+}
+
+// WithSupersedes sets the Supersedes field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Supersedes field is set to the value of the last call.
+func (b *BaseImageBuildSpecApplyConfiguration) WithSupersedes(value string) *BaseImageBuildSpecApplyConfiguration {
+	b.Supersedes = &value
 	return b
 }
 

@@ -20,13 +20,20 @@ type BaseImageBuildStatusApplyConfiguration struct {
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
 	// phase it is in.
 	Phase *apiv1alpha1.BuildPhase `json:"phase,omitempty"`
+	// queuePosition is the place in the operator's queue, counted from 1, while phase is Queued. Places after the
+	// tenth are rounded up.
+	QueuePosition *int32 `json:"queuePosition,omitempty"`
+	// startedAt is when it left the queue; its timeout counts from here.
+	StartedAt *metav1.Time `json:"startedAt,omitempty"`
+	// retryable says of a failed build that its cause may pass.
+	Retryable *bool `json:"retryable,omitempty"`
 	// platforms that were built and checked.
 	Platforms []PlatformImageApplyConfiguration `json:"platforms,omitempty"`
 	// digest of the index.
 	Digest *string `json:"digest,omitempty"`
-	// completedAt is when it succeeded or failed.
+	// completedAt is when it succeeded, failed or was superseded.
 	CompletedAt *metav1.Time `json:"completedAt,omitempty"`
-	// duration from creation to completion for people, for example 1m12s.
+	// duration from start to completion for people, for example 1m12s.
 	Duration *string `json:"duration,omitempty"`
 }
 
@@ -62,6 +69,30 @@ func (b *BaseImageBuildStatusApplyConfiguration) WithObservedGeneration(value in
 // If called multiple times, the Phase field is set to the value of the last call.
 func (b *BaseImageBuildStatusApplyConfiguration) WithPhase(value apiv1alpha1.BuildPhase) *BaseImageBuildStatusApplyConfiguration {
 	b.Phase = &value
+	return b
+}
+
+// WithQueuePosition sets the QueuePosition field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the QueuePosition field is set to the value of the last call.
+func (b *BaseImageBuildStatusApplyConfiguration) WithQueuePosition(value int32) *BaseImageBuildStatusApplyConfiguration {
+	b.QueuePosition = &value
+	return b
+}
+
+// WithStartedAt sets the StartedAt field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the StartedAt field is set to the value of the last call.
+func (b *BaseImageBuildStatusApplyConfiguration) WithStartedAt(value metav1.Time) *BaseImageBuildStatusApplyConfiguration {
+	b.StartedAt = &value
+	return b
+}
+
+// WithRetryable sets the Retryable field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Retryable field is set to the value of the last call.
+func (b *BaseImageBuildStatusApplyConfiguration) WithRetryable(value bool) *BaseImageBuildStatusApplyConfiguration {
+	b.Retryable = &value
 	return b
 }
 

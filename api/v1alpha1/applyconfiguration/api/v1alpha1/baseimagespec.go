@@ -32,15 +32,21 @@ type BaseImageSpecApplyConfiguration struct {
 	// timeZone of schedule, a name of the IANA database. Default: UTC.
 	TimeZone *string `json:"timeZone,omitempty"`
 	// jitter is the longest time by which a scheduled build is delayed; the delay of one object
-	// is always the same. Default: 30m.
+	// is always the same. Default: the operator's, 30m unless it is configured otherwise.
 	Jitter *v1.Duration `json:"jitter,omitempty"`
 	// startingDeadline is how late a missed scheduled build may still start; later ones are
-	// left out. However many were missed, one build makes up for them. Default: 24h.
+	// left out. However many were missed, one build makes up for them. Default: the operator's, 24h unless it is
+	// configured otherwise.
 	StartingDeadline *v1.Duration `json:"startingDeadline,omitempty"`
-	// suspend keeps new builds from starting; a running one goes on. Default: false.
+	// suspend keeps new builds from starting, and sources and upstreams from being polled; a running build goes
+	// on. Default: false.
 	Suspend *bool `json:"suspend,omitempty"`
-	// timeout of a whole build. Default: 1h.
+	// timeout of a whole build, from its start; waiting in the queue does not count. Default: the operator's, 1h unless
+	// it is configured otherwise.
 	Timeout *v1.Duration `json:"timeout,omitempty"`
+	// retries is how often a build that failed for a cause which may pass, such as an evicted pod, is attempted
+	// again: after 1, 4, 16 and then every 60 minutes. Default: the operator's, 3 unless it is configured otherwise.
+	Retries *int32 `json:"retries,omitempty"`
 	// history says how many finished builds are kept.
 	History *HistoryApplyConfiguration `json:"history,omitempty"`
 }
@@ -162,6 +168,14 @@ func (b *BaseImageSpecApplyConfiguration) WithSuspend(value bool) *BaseImageSpec
 // If called multiple times, the Timeout field is set to the value of the last call.
 func (b *BaseImageSpecApplyConfiguration) WithTimeout(value v1.Duration) *BaseImageSpecApplyConfiguration {
 	b.Timeout = &value
+	return b
+}
+
+// WithRetries sets the Retries field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Retries field is set to the value of the last call.
+func (b *BaseImageSpecApplyConfiguration) WithRetries(value int32) *BaseImageSpecApplyConfiguration {
+	b.Retries = &value
 	return b
 }
 

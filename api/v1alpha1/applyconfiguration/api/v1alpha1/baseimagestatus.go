@@ -3,6 +3,7 @@
 package v1alpha1
 
 import (
+	apiv1alpha1 "github.com/ibshafique/base-images/api/v1alpha1"
 	v1 "k8s.io/client-go/applyconfigurations/meta/v1"
 )
 
@@ -13,15 +14,18 @@ import (
 type BaseImageStatusApplyConfiguration struct {
 	// observedGeneration is the generation that this status describes.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
-	// conditions: Ready, and while they are true Reconciling and Stalled
+	// conditions: Ready, Resolved, and while they are true Reconciling and Stalled
 	// (https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md).
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// image is the last one that was promoted. It stays when a later build fails.
 	Image *PromotedImageApplyConfiguration `json:"image,omitempty"`
 	// latestBuild is the newest build, running or finished.
 	LatestBuild *BuildSummaryApplyConfiguration `json:"latestBuild,omitempty"`
-	// nextBuild is when the schedule starts the next build, in RFC 3339; empty while suspended.
+	// nextBuild is when the next build starts if nothing changes before, in RFC 3339: by the schedule, or to retry one
+	// that failed; empty while suspended.
 	NextBuild *string `json:"nextBuild,omitempty"`
+	// nextBuildReason is Scheduled or Retried.
+	NextBuildReason *apiv1alpha1.BuildReasonType `json:"nextBuildReason,omitempty"`
 }
 
 // BaseImageStatusApplyConfiguration constructs a declarative configuration of the BaseImageStatus type for use with
@@ -72,5 +76,13 @@ func (b *BaseImageStatusApplyConfiguration) WithLatestBuild(value *BuildSummaryA
 // If called multiple times, the NextBuild field is set to the value of the last call.
 func (b *BaseImageStatusApplyConfiguration) WithNextBuild(value string) *BaseImageStatusApplyConfiguration {
 	b.NextBuild = &value
+	return b
+}
+
+// WithNextBuildReason sets the NextBuildReason field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the NextBuildReason field is set to the value of the last call.
+func (b *BaseImageStatusApplyConfiguration) WithNextBuildReason(value apiv1alpha1.BuildReasonType) *BaseImageStatusApplyConfiguration {
+	b.NextBuildReason = &value
 	return b
 }

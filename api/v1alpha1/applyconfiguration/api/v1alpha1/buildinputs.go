@@ -17,6 +17,9 @@ type BuildInputsApplyConfiguration struct {
 	ScheduledFor *string `json:"scheduledFor,omitempty"`
 	// requestedAt is the value of the annotation basewright.dev/build-requested-at.
 	RequestedAt *string `json:"requestedAt,omitempty"`
+	// pushSecret is a digest over the UID and the resource version of the push Secret, so that a build which was
+	// refused is repeated when the Secret is mended. It starts no build otherwise.
+	PushSecret *string `json:"pushSecret,omitempty"`
 }
 
 // BuildInputsApplyConfiguration constructs a declarative configuration of the BuildInputs type for use with
@@ -62,5 +65,13 @@ func (b *BuildInputsApplyConfiguration) WithScheduledFor(value string) *BuildInp
 // If called multiple times, the RequestedAt field is set to the value of the last call.
 func (b *BuildInputsApplyConfiguration) WithRequestedAt(value string) *BuildInputsApplyConfiguration {
 	b.RequestedAt = &value
+	return b
+}
+
+// WithPushSecret sets the PushSecret field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the PushSecret field is set to the value of the last call.
+func (b *BuildInputsApplyConfiguration) WithPushSecret(value string) *BuildInputsApplyConfiguration {
+	b.PushSecret = &value
 	return b
 }

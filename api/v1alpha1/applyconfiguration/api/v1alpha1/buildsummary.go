@@ -18,10 +18,12 @@ type BuildSummaryApplyConfiguration struct {
 	Attempt *int64 `json:"attempt,omitempty"`
 	// reason is why it was started: the types of its reasons, separated by commas.
 	Reason *string `json:"reason,omitempty"`
+	// because says what had changed, with old and new values, in words.
+	Because *string `json:"because,omitempty"`
 	// inputs are what later inputs are compared with.
 	Inputs *BuildInputsApplyConfiguration `json:"inputs,omitempty"`
-	// startedAt is when it was created.
-	StartedAt *v1.Time `json:"startedAt,omitempty"`
+	// createdAt is when it was created.
+	CreatedAt *v1.Time `json:"createdAt,omitempty"`
 	// phase it is in.
 	Phase *apiv1alpha1.BuildPhase `json:"phase,omitempty"`
 }
@@ -56,6 +58,14 @@ func (b *BuildSummaryApplyConfiguration) WithReason(value string) *BuildSummaryA
 	return b
 }
 
+// WithBecause sets the Because field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Because field is set to the value of the last call.
+func (b *BuildSummaryApplyConfiguration) WithBecause(value string) *BuildSummaryApplyConfiguration {
+	b.Because = &value
+	return b
+}
+
 // WithInputs sets the Inputs field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Inputs field is set to the value of the last call.
@@ -64,11 +74,11 @@ func (b *BuildSummaryApplyConfiguration) WithInputs(value *BuildInputsApplyConfi
 	return b
 }
 
-// WithStartedAt sets the StartedAt field in the declarative configuration to the given value
+// WithCreatedAt sets the CreatedAt field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
-// If called multiple times, the StartedAt field is set to the value of the last call.
-func (b *BuildSummaryApplyConfiguration) WithStartedAt(value v1.Time) *BuildSummaryApplyConfiguration {
-	b.StartedAt = &value
+// If called multiple times, the CreatedAt field is set to the value of the last call.
+func (b *BuildSummaryApplyConfiguration) WithCreatedAt(value v1.Time) *BuildSummaryApplyConfiguration {
+	b.CreatedAt = &value
 	return b
 }
 

@@ -7,13 +7,17 @@ package v1alpha1
 //
 // GitSource is a directory of a git repository at a ref.
 type GitSourceApplyConfiguration struct {
-	// url of the repository, https://, without user or password.
+	// url of the repository: https://host/path without user or password, or ssh://user@host/path without password.
 	URL *string `json:"url,omitempty"`
 	// ref is a branch, a tag, a full name such as refs/heads/main, or a commit of 40 hexadecimal
 	// digits. Default: the repository's default branch.
 	Ref *string `json:"ref,omitempty"`
 	// path is the directory of the repository that is the build context. Default: its root.
 	Path *string `json:"path,omitempty"`
+	// secretRef names a Secret of this namespace that may read the repository. For https:// it has username and
+	// password (type kubernetes.io/basic-auth; a token is a password); for ssh:// it has ssh-privatekey (type
+	// kubernetes.io/ssh-auth) and known_hosts. Default: read without credentials.
+	SecretRef *LocalReferenceApplyConfiguration `json:"secretRef,omitempty"`
 }
 
 // GitSourceApplyConfiguration constructs a declarative configuration of the GitSource type for use with
@@ -43,5 +47,13 @@ func (b *GitSourceApplyConfiguration) WithRef(value string) *GitSourceApplyConfi
 // If called multiple times, the Path field is set to the value of the last call.
 func (b *GitSourceApplyConfiguration) WithPath(value string) *GitSourceApplyConfiguration {
 	b.Path = &value
+	return b
+}
+
+// WithSecretRef sets the SecretRef field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the SecretRef field is set to the value of the last call.
+func (b *GitSourceApplyConfiguration) WithSecretRef(value *LocalReferenceApplyConfiguration) *GitSourceApplyConfiguration {
+	b.SecretRef = value
 	return b
 }

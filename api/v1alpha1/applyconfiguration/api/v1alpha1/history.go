@@ -9,7 +9,7 @@ package v1alpha1
 type HistoryApplyConfiguration struct {
 	// successful builds that are kept. Default: 3.
 	Successful *int32 `json:"successful,omitempty"`
-	// failed builds that are kept. Default: 3.
+	// failed builds that are kept; superseded ones count as failed. Default: 3.
 	Failed *int32 `json:"failed,omitempty"`
 }
 

@@ -2,10 +2,14 @@
 
 package v1alpha1
 
+import (
+	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
 // SourceApplyConfiguration represents a declarative configuration of the Source type for use
 // with apply.
 //
-// Source says where a Dockerfile and its build context come from: exactly one member is set.
+// Source says where a Dockerfile and its build context come from: exactly one of git, inline and configMapRef is set.
 type SourceApplyConfiguration struct {
 	// git is a repository, read over HTTPS without credentials.
 	Git *GitSourceApplyConfiguration `json:"git,omitempty"`
@@ -15,6 +19,9 @@ type SourceApplyConfiguration struct {
 	// context; the Dockerfile is the key named by spec.dockerfile. All keys together hold at
 	// most 512 KiB.
 	ConfigMapRef *LocalReferenceApplyConfiguration `json:"configMapRef,omitempty"`
+	// pollInterval is how often a git repository or a ConfigMap is looked at for changes; 0s turns that off. An inline
+	// source needs none. Default: the operator's, 5m unless it is configured otherwise.
+	PollInterval *v1.Duration `json:"pollInterval,omitempty"`
 }
 
 // SourceApplyConfiguration constructs a declarative configuration of the Source type for use with
@@ -44,5 +51,13 @@ func (b *SourceApplyConfiguration) WithInline(value *InlineSourceApplyConfigurat
 // If called multiple times, the ConfigMapRef field is set to the value of the last call.
 func (b *SourceApplyConfiguration) WithConfigMapRef(value *LocalReferenceApplyConfiguration) *SourceApplyConfiguration {
 	b.ConfigMapRef = value
+	return b
+}
+
+// WithPollInterval sets the PollInterval field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the PollInterval field is set to the value of the last call.
+func (b *SourceApplyConfiguration) WithPollInterval(value v1.Duration) *SourceApplyConfiguration {
+	b.PollInterval = &value
 	return b
 }

@@ -4,6 +4,7 @@ package v1alpha1
 
 import (
 	apiv1alpha1 "github.com/ibshafique/base-images/api/v1alpha1"
+	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // UpstreamPolicyApplyConfiguration represents a declarative configuration of the UpstreamPolicy type for use
@@ -15,6 +16,9 @@ type UpstreamPolicyApplyConfiguration struct {
 	// the Dockerfile pins tag@digest. IfUnpinned: the pinned one, else the tag's. Never:
 	// the pinned one; a reference without digest is refused. Default: Always.
 	Refresh *apiv1alpha1.RefreshPolicy `json:"refresh,omitempty"`
+	// pollInterval is how often the registries are asked whether a tag that a build would use has another digest; 0s
+	// turns that off. Default: the operator's, 1h unless it is configured otherwise.
+	PollInterval *v1.Duration `json:"pollInterval,omitempty"`
 }
 
 // UpstreamPolicyApplyConfiguration constructs a declarative configuration of the UpstreamPolicy type for use with
@@ -28,5 +32,13 @@ func UpstreamPolicy() *UpstreamPolicyApplyConfiguration {
 // If called multiple times, the Refresh field is set to the value of the last call.
 func (b *UpstreamPolicyApplyConfiguration) WithRefresh(value apiv1alpha1.RefreshPolicy) *UpstreamPolicyApplyConfiguration {
 	b.Refresh = &value
+	return b
+}
+
+// WithPollInterval sets the PollInterval field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the PollInterval field is set to the value of the last call.
+func (b *UpstreamPolicyApplyConfiguration) WithPollInterval(value v1.Duration) *UpstreamPolicyApplyConfiguration {
+	b.PollInterval = &value
 	return b
 }

@@ -1,0 +1,138 @@
+// Package limits holds the bounds of everything that is read from outside: sizes, counts and times, with
+// their defaults. They are the section "limits" of the operator's configuration, and are handed to build pods.
+package limits
+
+import (
+	"cmp"
+	"time"
+)
+
+// Limits of one installation. Zero fields have their defaults, see WithDefaults.
+type Limits struct {
+	// Source bounds git repositories and build contexts.
+	Source Source `json:"source,omitzero"`
+	// Registry bounds what registries are asked and what they answer.
+	Registry Registry `json:"registry,omitzero"`
+	// Build bounds build pods and the passes over builds.
+	Build Build `json:"build,omitzero"`
+}
+
+// Source bounds git repositories and build contexts.
+type Source struct {
+	// Bytes is the most that is read from a git server for one fetch, and the largest context. Default: 256Mi.
+	Bytes Bytes `json:"bytes,omitzero"`
+	// FileBytes is the largest single file. Default: 64Mi.
+	FileBytes Bytes `json:"fileBytes,omitzero"`
+	// ReferenceBytes is the largest list of references. Default: 32Mi, about 400,000 of them.
+	ReferenceBytes Bytes `json:"referenceBytes,omitzero"`
+	// ExpandedBytes are all objects of a fetch, decompressed. Default: 4Gi.
+	ExpandedBytes Bytes `json:"expandedBytes,omitzero"`
+	// Objects of a fetch. Default: 500000.
+	Objects int `json:"objects,omitzero"`
+	// Files, links and directories of a context. Default: 20000.
+	Files int `json:"files,omitzero"`
+	// Depth of directories of a context. Default: 64.
+	Depth int `json:"depth,omitzero"`
+	// ConnectTimeout of a connection to a git server, with its handshake. Default: 30s.
+	ConnectTimeout Duration `json:"connectTimeout,omitzero"`
+	// Timeout of everything about one source together. Default: 5m.
+	Timeout Duration `json:"timeout,omitzero"`
+	// Parallel is how many repositories the operator reads at a time. Default: 2.
+	Parallel int `json:"parallel,omitzero"`
+}
+
+// Registry bounds what registries are asked and what they answer.
+type Registry struct {
+	// ManifestBytes of one manifest, index or image config. Default: 4Mi, the size that the distribution
+	// specification asks registries to accept.
+	ManifestBytes Bytes `json:"manifestBytes,omitzero"`
+	// ImageBytes of all layers of one image, compressed and, when read, decompressed. Default: 4Gi.
+	ImageBytes Bytes `json:"imageBytes,omitzero"`
+	// Layers of one image. Default: 512.
+	Layers int `json:"layers,omitzero"`
+	// Entries of all layers' archives of one image. Default: 500000.
+	Entries int `json:"entries,omitzero"`
+	// Ratio of decompressed to compressed bytes of one layer, looked at after its first 64 MiB. Default: 300.
+	Ratio int `json:"ratio,omitzero"`
+	// ConnectTimeout of a connection. Default: 5s.
+	ConnectTimeout Duration `json:"connectTimeout,omitzero"`
+	// RequestTimeout of an operation on one manifest, retries included. Default: 30s.
+	RequestTimeout Duration `json:"requestTimeout,omitzero"`
+	// StallTimeout ends the download of a layer that brings less than StallBytes in this time. Default: 1m.
+	StallTimeout Duration `json:"stallTimeout,omitzero"`
+	// StallBytes is what a layer must bring in each StallTimeout. Default: 256Ki.
+	StallBytes Bytes `json:"stallBytes,omitzero"`
+	// Tries of one request. Default: 3.
+	Tries int `json:"tries,omitzero"`
+	// RetryAfter is the longest pause that a registry can ask for. Default: 1h.
+	RetryAfter Duration `json:"retryAfter,omitzero"`
+	// RequestsPerHost are under way at the same time, from one process to one host. Default: 8.
+	RequestsPerHost int `json:"requestsPerHost,omitzero"`
+}
+
+// Build bounds build pods and the passes over builds.
+type Build struct {
+	// WorkspaceBytes of the volume with the context. Default: 2Gi.
+	WorkspaceBytes Bytes `json:"workspaceBytes,omitzero"`
+	// LayoutBytes of the volume with the image that was built. Default: 8Gi.
+	LayoutBytes Bytes `json:"layoutBytes,omitzero"`
+	// MessageBytes of a container's last words that are shown. Default: 1Ki.
+	MessageBytes Bytes `json:"messageBytes,omitzero"`
+	// MessageLines of a container's last words that are shown. Default: 10.
+	MessageLines int `json:"messageLines,omitzero"`
+	// ResolveTimeout of resolving the inputs of one BaseImage. Default: 10m.
+	ResolveTimeout Duration `json:"resolveTimeout,omitzero"`
+	// PassTimeout of one pass over a build, such as checking its images. Default: 15m.
+	PassTimeout Duration `json:"passTimeout,omitzero"`
+}
+
+// WithDefaults fills in zero fields.
+func (l Limits) WithDefaults() Limits {
+	return Limits{Source: l.Source.WithDefaults(), Registry: l.Registry.WithDefaults(), Build: l.Build.WithDefaults()}
+}
+
+// WithDefaults fills in zero fields.
+func (l Source) WithDefaults() Source {
+	return Source{
+		Bytes:          cmp.Or(l.Bytes, 256<<20),
+		FileBytes:      cmp.Or(l.FileBytes, 64<<20),
+		ReferenceBytes: cmp.Or(l.ReferenceBytes, 32<<20),
+		ExpandedBytes:  cmp.Or(l.ExpandedBytes, 4<<30),
+		Objects:        cmp.Or(l.Objects, 500_000),
+		Files:          cmp.Or(l.Files, 20_000),
+		Depth:          cmp.Or(l.Depth, 64),
+		ConnectTimeout: cmp.Or(l.ConnectTimeout, Duration(30*time.Second)),
+		Timeout:        cmp.Or(l.Timeout, Duration(5*time.Minute)),
+		Parallel:       cmp.Or(l.Parallel, 2),
+	}
+}
+
+// WithDefaults fills in zero fields.
+func (l Registry) WithDefaults() Registry {
+	return Registry{
+		ManifestBytes:   cmp.Or(l.ManifestBytes, 4<<20),
+		ImageBytes:      cmp.Or(l.ImageBytes, 4<<30),
+		Layers:          cmp.Or(l.Layers, 512),
+		Entries:         cmp.Or(l.Entries, 500_000),
+		Ratio:           cmp.Or(l.Ratio, 300),
+		ConnectTimeout:  cmp.Or(l.ConnectTimeout, Duration(5*time.Second)),
+		RequestTimeout:  cmp.Or(l.RequestTimeout, Duration(30*time.Second)),
+		StallTimeout:    cmp.Or(l.StallTimeout, Duration(time.Minute)),
+		StallBytes:      cmp.Or(l.StallBytes, 256<<10),
+		Tries:           cmp.Or(l.Tries, 3),
+		RetryAfter:      cmp.Or(l.RetryAfter, Duration(time.Hour)),
+		RequestsPerHost: cmp.Or(l.RequestsPerHost, 8),
+	}
+}
+
+// WithDefaults fills in zero fields.
+func (l Build) WithDefaults() Build {
+	return Build{
+		WorkspaceBytes: cmp.Or(l.WorkspaceBytes, 2<<30),
+		LayoutBytes:    cmp.Or(l.LayoutBytes, 8<<30),
+		MessageBytes:   cmp.Or(l.MessageBytes, 1<<10),
+		MessageLines:   cmp.Or(l.MessageLines, 10),
+		ResolveTimeout: cmp.Or(l.ResolveTimeout, Duration(10*time.Minute)),
+		PassTimeout:    cmp.Or(l.PassTimeout, Duration(15*time.Minute)),
+	}
+}
