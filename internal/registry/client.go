@@ -2,7 +2,9 @@ package registry
 
 import (
 	"cmp"
+	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"time"
 
@@ -29,6 +31,7 @@ type Client struct {
 // shared is what all Clients of one Config have in common.
 type shared struct {
 	guard      *guard
+	dialer     *dialer
 	mirrors    []mirror
 	limits     Limits
 	tokenHosts []TokenHost
@@ -51,9 +54,11 @@ func New(cfg Config) (*Client, error) {
 	for _, m := range mirrors {
 		policy.privateHosts[canonicalHost(m.endpoint.RegistryStr())] = struct{}{}
 	}
+	d := newDialer(policy)
 	s := &shared{
+		dialer: d,
 		guard: &guard{
-			next:      newTransport(newDialer(policy), pool),
+			next:      newTransport(d, pool),
 			policy:    policy,
 			plainHTTP: newHostSet(cfg.UnsafePlainHTTPHosts),
 		},
@@ -103,6 +108,11 @@ func (s *shared) client(keychain authn.Keychain) (*Client, error) {
 // timeout but that for headers (2 minutes): the request's context and the reader bound those.
 func (c *Client) HTTPClient() *http.Client {
 	return &http.Client{Transport: c.guard, CheckRedirect: keepCredentialsHome}
+}
+
+// DialContext connects with the same rules for addresses, for services that do not speak HTTP, such as git over SSH.
+func (c *Client) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	return c.dialer.DialContext(ctx, network, address)
 }
 
 // Limits returns the limits of c, defaults filled in.
