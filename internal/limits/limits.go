@@ -1,5 +1,5 @@
 // Package limits holds the bounds of everything that is read from outside: sizes, counts and times, with
-// their defaults. They are the section "limits" of the operator's configuration, and are handed to build pods.
+// their defaults and hard maxima. They are the section "limits" of the operator's configuration, and are handed to build pods.
 package limits
 
 import (
@@ -19,70 +19,70 @@ type Limits struct {
 
 // Source bounds git repositories and build contexts.
 type Source struct {
-	// Bytes is the most that is read from a git server for one fetch, and the largest context. Default: 256Mi.
+	// Bytes is the most that is read from a git server for one fetch, and the largest context. Default: 256Mi; at most 4Gi.
 	Bytes Bytes `json:"bytes,omitzero"`
-	// FileBytes is the largest single file. Default: 64Mi.
+	// FileBytes is the largest single file. Default: 64Mi; at most 4Gi.
 	FileBytes Bytes `json:"fileBytes,omitzero"`
-	// ReferenceBytes is the largest list of references. Default: 32Mi, about 400,000 of them.
+	// ReferenceBytes is the largest list of references. Default: 32Mi, about 400,000 of them; at most 512Mi.
 	ReferenceBytes Bytes `json:"referenceBytes,omitzero"`
-	// ExpandedBytes are all objects of a fetch, decompressed. Default: 4Gi.
+	// ExpandedBytes are all objects of a fetch, decompressed. Default: 4Gi; at most 64Gi.
 	ExpandedBytes Bytes `json:"expandedBytes,omitzero"`
-	// Objects of a fetch. Default: 500000.
+	// Objects of a fetch. Default: 500000; at most 10000000.
 	Objects int `json:"objects,omitzero"`
-	// Files, links and directories of a context. Default: 20000.
+	// Files, links and directories of a context. Default: 20000; at most 1000000.
 	Files int `json:"files,omitzero"`
-	// Depth of directories of a context. Default: 64.
+	// Depth of directories of a context. Default: 64; at most 256.
 	Depth int `json:"depth,omitzero"`
-	// ConnectTimeout of a connection to a git server, with its handshake. Default: 30s.
+	// ConnectTimeout of a connection to a git server, with its handshake. Default: 30s; at most 5m.
 	ConnectTimeout Duration `json:"connectTimeout,omitzero"`
-	// Timeout of everything about one source together. Default: 5m.
+	// Timeout of everything about one source together. Default: 5m; at most 1h.
 	Timeout Duration `json:"timeout,omitzero"`
-	// Parallel is how many repositories the operator reads at a time. Default: 2.
+	// Parallel is how many repositories the operator reads at a time. Default: 2; at most 32.
 	Parallel int `json:"parallel,omitzero"`
 }
 
 // Registry bounds what registries are asked and what they answer.
 type Registry struct {
 	// ManifestBytes of one manifest, index or image config. Default: 4Mi, the size that the distribution
-	// specification asks registries to accept.
+	// specification asks registries to accept; at most 64Mi.
 	ManifestBytes Bytes `json:"manifestBytes,omitzero"`
-	// ImageBytes of all layers of one image, compressed and, when read, decompressed. Default: 4Gi.
+	// ImageBytes of all layers of one image, compressed and, when read, decompressed. Default: 4Gi; at most 64Gi.
 	ImageBytes Bytes `json:"imageBytes,omitzero"`
-	// Layers of one image. Default: 512.
+	// Layers of one image. Default: 512; at most 4096.
 	Layers int `json:"layers,omitzero"`
-	// Entries of all layers' archives of one image. Default: 500000.
+	// Entries of all layers' archives of one image. Default: 500000; at most 10000000.
 	Entries int `json:"entries,omitzero"`
-	// Ratio of decompressed to compressed bytes of one layer, looked at after its first 64 MiB. Default: 300.
+	// Ratio of decompressed to compressed bytes of one layer, looked at after its first 64 MiB. Default: 300; at most 10000.
 	Ratio int `json:"ratio,omitzero"`
-	// ConnectTimeout of a connection. Default: 5s.
+	// ConnectTimeout of a connection. Default: 5s; at most 5m.
 	ConnectTimeout Duration `json:"connectTimeout,omitzero"`
-	// RequestTimeout of an operation on one manifest, retries included. Default: 30s.
+	// RequestTimeout of an operation on one manifest, retries included. Default: 30s; at most 10m.
 	RequestTimeout Duration `json:"requestTimeout,omitzero"`
-	// StallTimeout ends the download of a layer that brings less than StallBytes in this time. Default: 1m.
+	// StallTimeout ends the download of a layer that brings less than StallBytes in this time. Default: 1m; at most 1h.
 	StallTimeout Duration `json:"stallTimeout,omitzero"`
-	// StallBytes is what a layer must bring in each StallTimeout. Default: 256Ki.
+	// StallBytes is what a layer must bring in each StallTimeout. Default: 256Ki; at most 64Mi.
 	StallBytes Bytes `json:"stallBytes,omitzero"`
-	// Tries of one request. Default: 3.
+	// Tries of one request. Default: 3; at most 10.
 	Tries int `json:"tries,omitzero"`
-	// RetryAfter is the longest pause that a registry can ask for. Default: 1h.
+	// RetryAfter is the longest pause that a registry can ask for. Default: 1h; at most 24h.
 	RetryAfter Duration `json:"retryAfter,omitzero"`
-	// RequestsPerHost are under way at the same time, from one process to one host. Default: 8.
+	// RequestsPerHost are under way at the same time, from one process to one host. Default: 8; at most 100.
 	RequestsPerHost int `json:"requestsPerHost,omitzero"`
 }
 
 // Build bounds build pods and the passes over builds.
 type Build struct {
-	// WorkspaceBytes of the volume with the context. Default: 2Gi.
+	// WorkspaceBytes of the volume with the context. Default: 2Gi; at most 64Gi.
 	WorkspaceBytes Bytes `json:"workspaceBytes,omitzero"`
-	// LayoutBytes of the volume with the image that was built. Default: 8Gi.
+	// LayoutBytes of the volume with the image that was built. Default: 8Gi; at most 256Gi.
 	LayoutBytes Bytes `json:"layoutBytes,omitzero"`
-	// MessageBytes of a container's last words that are shown. Default: 1Ki.
+	// MessageBytes of a container's last words that are shown. Default: 1Ki; at most 4Ki.
 	MessageBytes Bytes `json:"messageBytes,omitzero"`
-	// MessageLines of a container's last words that are shown. Default: 10.
+	// MessageLines of a container's last words that are shown. Default: 10; at most 100.
 	MessageLines int `json:"messageLines,omitzero"`
-	// ResolveTimeout of resolving the inputs of one BaseImage. Default: 10m.
+	// ResolveTimeout of resolving the inputs of one BaseImage. Default: 10m; at most 1h.
 	ResolveTimeout Duration `json:"resolveTimeout,omitzero"`
-	// PassTimeout of one pass over a build, such as checking its images. Default: 15m.
+	// PassTimeout of one pass over a build, such as checking its images. Default: 15m; at most 2h.
 	PassTimeout Duration `json:"passTimeout,omitzero"`
 }
 

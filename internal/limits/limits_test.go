@@ -46,6 +46,18 @@ func TestUnitsSurviveJSON(t *testing.T) {
 	}
 }
 
+func TestADurationIsWrittenAsPeopleWriteIt(t *testing.T) {
+	for in, want := range map[time.Duration]string{
+		0: "0s", 10 * time.Second: "10s", time.Minute: "1m", 90 * time.Second: "1m30s", 10 * time.Minute: "10m",
+		time.Hour: "1h", 100 * time.Hour: "100h", time.Hour + time.Minute: "1h1m", time.Hour + time.Second: "1h0m1s",
+		1500 * time.Millisecond: "1.5s", -time.Hour: "-1h",
+	} {
+		if got := Duration(in).String(); got != want {
+			t.Errorf("%v is written as %s, want %s", in, got, want)
+		}
+	}
+}
+
 func TestUnitsRefuseWhatTheyCannotHold(t *testing.T) {
 	for name, raw := range map[string]string{
 		"a size that is a word":        `{"source":{"bytes":"much"}}`,

@@ -3,6 +3,7 @@ package limits
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -12,7 +13,9 @@ import (
 type Bytes int64
 
 // Quantity is b as Kubernetes writes it.
-func (b Bytes) Quantity() resource.Quantity { return *resource.NewQuantity(int64(b), resource.BinarySI) }
+func (b Bytes) Quantity() resource.Quantity {
+	return *resource.NewQuantity(int64(b), resource.BinarySI)
+}
 
 func (b Bytes) String() string { q := b.Quantity(); return q.String() }
 
@@ -39,7 +42,16 @@ type Duration time.Duration
 // Std is d as the standard library has it.
 func (d Duration) Std() time.Duration { return time.Duration(d) }
 
-func (d Duration) String() string { return time.Duration(d).String() }
+// String is what people write: 5m, where the standard library says 5m0s.
+func (d Duration) String() string {
+	text := time.Duration(d).String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, zero) {
+			text = text[:len(text)-2]
+		}
+	}
+	return text
+}
 
 // MarshalJSON writes a Go duration.
 func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(d.String()) }
