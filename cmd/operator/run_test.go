@@ -57,10 +57,10 @@ func TestHelpIsNoFailure(t *testing.T) {
 
 // A setting that is wrong stops the operator before it looks for a cluster.
 func TestRunRefusesItsConfiguration(t *testing.T) {
-	const good = "apiVersion: config.basewright.dev/v1alpha1\nkind: OperatorConfiguration\nimages: {kaniko: a.b/c, worker: a.b/d}\n"
+	const good = "apiVersion: config.basewright.dev/v1alpha1\nkind: OperatorConfiguration\nimages: {kaniko: a.b/c:1, worker: a.b/d:1}\n"
 	tests := map[string]struct{ content, says string }{
 		"no images":                     {strings.Split(good, "images")[0], "images.kaniko"},
-		"a field that is misspelt":      {good + "registry: {}", `"registry"`},
+		"a field that is misspelt":      {good + "registry: {}", "registry: unknown field"},
 		"a mirror without prefix":       {good + "registries: {mirrors: [{endpoint: a.b/c}]}", "registries.mirrors[0].prefix"},
 		"a mirror without endpoint":     {good + "registries: {mirrors: [{prefix: docker.io, endpoint: a.b}, {prefix: quay.io}]}", "registries.mirrors[1].endpoint"},
 		"a prefix without a registry":   {good + "registries: {mirrors: [{prefix: library, endpoint: a.b}]}", "registries.mirrors[0].prefix"},

@@ -3,16 +3,13 @@
 package config
 
 import (
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/name"
-	"sigs.k8s.io/yaml"
-
+	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
 )
 
@@ -26,7 +23,8 @@ const (
 	maxCABundleSize = 256 << 10
 )
 
-// Operator is the configuration of the operator.
+// Operator is the configuration of the operator. Those of Parse and Load are complete: every field that the file
+// leaves out has its default.
 type Operator struct {
 	// APIVersion must be config.basewright.dev/v1alpha1.
 	APIVersion string `json:"apiVersion"`
@@ -36,9 +34,15 @@ type Operator struct {
 	Images Images `json:"images"`
 	// Registries says how registries and git servers are reached.
 	Registries Registries `json:"registries"`
+	// Builds says how many builds run.
+	Builds Builds `json:"builds"`
+	// Defaults of the fields that a BaseImage leaves out.
+	Defaults Defaults `json:"defaults"`
+	// Limits bound what is read from outside.
+	Limits limits.Limits `json:"limits"`
 }
 
-// Images of the containers of build pods, best given by digest.
+// Images of the containers of build pods, best given by digest. A tag other than latest is accepted.
 type Images struct {
 	// Kaniko executor. Required.
 	Kaniko string `json:"kaniko"`
@@ -70,6 +74,13 @@ type Mirror struct {
 	Endpoint string `json:"endpoint"`
 }
 
+// Builds says how many builds run.
+type Builds struct {
+	// MaxConcurrent is how many builds run at the same time in the cluster; the others wait in a queue.
+	// From 1 to 1000. Default: 10.
+	MaxConcurrent int `json:"maxConcurrent"`
+}
+
 // Private lists the hosts whose addresses may be private: the configured ones, and those of mirrors.
 func (r Registries) Private() []string {
 	hosts := slices.Clone(r.PrivateHosts)
@@ -82,7 +93,17 @@ func (r Registries) Private() []string {
 	return hosts
 }
 
-// Load reads and checks the file at path. The error names the line or field that is wrong.
+// Default is the configuration of a file that has nothing but what is required, without that: the version, the kind
+// and the images.
+func Default() *Operator {
+	return &Operator{
+		Builds:   Builds{MaxConcurrent: 10},
+		Defaults: standard(),
+		Limits:   limits.Limits{}.WithDefaults(),
+	}
+}
+
+// Load reads and checks the file at path. An error about its content is of type Errors.
 func Load(path string) (*Operator, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -95,66 +116,24 @@ func Load(path string) (*Operator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the operator's configuration: %w", err)
 	}
-	cfg, err := Parse(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	return parse(path, data)
+}
+
+// Parse decodes and checks a configuration. Its error is of type Errors and has all that is wrong, by line.
+func Parse(data []byte) (*Operator, error) {
+	return parse("", data)
+}
+
+func parse(file string, data []byte) (*Operator, error) {
+	f := newFindings(file)
+	// Defaults are there before the file is read: what it says stands, also if that is 0.
+	cfg := Default()
+	if root := f.document(data); root != nil {
+		f.decode(nil, root, reflect.ValueOf(cfg).Elem())
+		cfg.validate(f)
+	}
+	if err := f.err(); err != nil {
+		return nil, err
 	}
 	return cfg, nil
-}
-
-// Parse decodes and checks a configuration.
-func Parse(data []byte) (*Operator, error) {
-	cfg := &Operator{}
-	if err := yaml.UnmarshalStrict(data, cfg); err != nil {
-		return nil, fmt.Errorf("decoding the operator's configuration: %w", err)
-	}
-	return cfg, cfg.validate()
-}
-
-func (c *Operator) validate() error {
-	var errs []error
-	if c.APIVersion != APIVersion || c.Kind != Kind {
-		errs = append(errs, fmt.Errorf("apiVersion and kind: %q, %q must be %q, %q", c.APIVersion, c.Kind, APIVersion, Kind))
-	}
-	errs = append(errs,
-		validateImage("images.kaniko", c.Images.Kaniko),
-		validateImage("images.worker", c.Images.Worker),
-		validateCABundle(c.Registries.CABundle))
-	for i, host := range c.Registries.PrivateHosts {
-		errs = append(errs, validateHost(fmt.Sprintf("registries.privateHosts[%d]", i), host))
-	}
-	for i, t := range c.Registries.TokenHosts {
-		errs = append(errs,
-			validateHost(fmt.Sprintf("registries.tokenHosts[%d].registry", i), t.Registry),
-			validateHost(fmt.Sprintf("registries.tokenHosts[%d].host", i), t.Host))
-	}
-	return errors.Join(errs...)
-}
-
-func validateImage(field, ref string) error {
-	if ref == "" {
-		return fmt.Errorf("%s: is required", field)
-	}
-	if _, err := name.ParseReference(ref); err != nil {
-		return fmt.Errorf("%s: %q is not an image reference: %w", field, ref, err)
-	}
-	return nil
-}
-
-func validateCABundle(pem string) error {
-	if len(pem) > maxCABundleSize {
-		return fmt.Errorf("registries.caBundle: has %d bytes, at most %d are allowed", len(pem), maxCABundleSize)
-	}
-	if pem != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(pem)) {
-		return errors.New("registries.caBundle: holds no PEM certificate")
-	}
-	return nil
-}
-
-// validateHost refuses what no host would ever match.
-func validateHost(field, host string) error {
-	if host == "" || strings.ContainsAny(host, "/@*, \t\n") {
-		return fmt.Errorf("%s: %q is not a host, for example registry.example", field, host)
-	}
-	return nil
 }

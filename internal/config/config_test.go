@@ -3,6 +3,7 @@ package config
 import (
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"log"
@@ -12,36 +13,109 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/utils/ptr"
+
+	"github.com/ibshafique/base-images/internal/limits"
+	"github.com/ibshafique/base-images/internal/pipeline"
 )
 
 const head = "apiVersion: config.basewright.dev/v1alpha1\nkind: OperatorConfiguration\n"
 
-const images = "images:\n  kaniko: registry.example/kaniko:1\n  worker: registry.example/worker@sha256:" +
+// good has five lines.
+const good = head + "images:\n  kaniko: registry.example/kaniko:1\n  worker: registry.example/worker@sha256:" +
 	"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n"
 
-func TestParse(t *testing.T) {
+func TestParseFillsInWhatIsLeftOut(t *testing.T) {
 	want := &Operator{
 		APIVersion: APIVersion, Kind: Kind,
 		Images: Images{Kaniko: "registry.example/kaniko:1", Worker: "registry.example/worker@sha256:" + strings.Repeat("a", 64)},
+		Builds: Builds{MaxConcurrent: 10},
+		Defaults: Defaults{
+			Jitter: limits.Duration(30 * time.Minute), StartingDeadline: limits.Duration(24 * time.Hour), Timeout: limits.Duration(time.Hour),
+			Retries: 3, SourcePollInterval: limits.Duration(5 * time.Minute), UpstreamPollInterval: limits.Duration(time.Hour),
+			BuildPods: BuildPods{Resources: &corev1.ResourceRequirements{
+				Requests: corev1.ResourceList{"cpu": resource.MustParse("250m"), "memory": resource.MustParse("512Mi")},
+				Limits:   corev1.ResourceList{"memory": resource.MustParse("2Gi")},
+			}},
+		},
+		Limits: limits.Limits{}.WithDefaults(),
 	}
-	got, err := Parse([]byte(head + images))
-	if diff := cmp.Diff(want, got); diff != "" || err != nil {
-		t.Errorf("what is required: %v %s", err, diff)
+	for desc, rest := range map[string]string{
+		"absent": "",
+		"null":   "registries:\nbuilds:\ndefaults: ~\nlimits: null\n",
+		"empty":  "registries: {}\nbuilds: {}\ndefaults: {buildPods: {}}\nlimits: {source: {}, registry: {}, build: }\n",
+	} {
+		t.Run(desc, func(t *testing.T) {
+			got, err := Parse([]byte(good + rest))
+			if diff := cmp.Diff(want, got); diff != "" || err != nil {
+				t.Errorf("%v %s", err, diff)
+			}
+		})
 	}
+	if diff := cmp.Diff(want.Defaults, Default().Defaults); diff != "" {
+		t.Errorf("Default: %s", diff)
+	}
+}
+
+func TestParseKeepsWhatIsSet(t *testing.T) {
 	ca := certificate(t)
+	want := Default()
+	want.APIVersion, want.Kind = APIVersion, Kind
+	want.Images = Images{Kaniko: "registry.example/kaniko:1", Worker: "registry.example/worker@sha256:" + strings.Repeat("a", 64)}
 	want.Registries = Registries{
 		CABundle:     ca,
 		Mirrors:      []Mirror{{Prefix: "docker.io", Endpoint: "mirror.example/hub"}},
-		PrivateHosts: []string{"registry.example", "git.example:8443", "[fd00::1]:443"},
+		PrivateHosts: []string{"registry.example", "git.example:8443", "[fd00::1]:443", "10.0.0.1"},
+		TokenHosts:   []pipeline.TokenHost{{Registry: "registry.example", Host: "auth.example"}},
 	}
-	got, err = Parse([]byte(head + images + "registries:\n" +
-		"  caBundle: |\n    " + strings.ReplaceAll(strings.TrimSpace(ca), "\n", "\n    ") + "\n" +
-		"  mirrors: [{prefix: docker.io, endpoint: mirror.example/hub}]\n" +
-		"  privateHosts: [registry.example, 'git.example:8443', '[fd00::1]:443']\n"))
+	want.Builds.MaxConcurrent = 1000
+	want.Defaults.Jitter, want.Defaults.Retries, want.Defaults.SourcePollInterval = 0, 0, 0
+	want.Defaults.BuildPods = BuildPods{
+		Resources:    &corev1.ResourceRequirements{Limits: corev1.ResourceList{"cpu": resource.MustParse("1.5"), "example.com/gpu": resource.MustParse("1")}},
+		NodeSelector: map[string]string{"kubernetes.io/arch": "amd64", "spot": ""},
+		Tolerations:  []corev1.Toleration{{Operator: "Exists", Effect: "NoExecute", TolerationSeconds: ptr.To[int64](0)}},
+	}
+	want.Limits.Source.Bytes, want.Limits.Registry.RetryAfter = 1<<30, limits.Duration(2*time.Hour)
+	got, err := Parse([]byte(good + "registries:\n" +
+		"  caBundle: |\n    " + strings.ReplaceAll(strings.TrimSpace(ca), "\n", "\n    ") + `
+  mirrors: [{prefix: docker.io, endpoint: mirror.example/hub}]
+  privateHosts: [registry.example, 'git.example:8443', '[fd00::1]:443', 10.0.0.1]
+  tokenHosts: [{registry: registry.example, host: auth.example}]
+builds: {maxConcurrent: 1000}
+defaults:
+  jitter: 0s
+  retries: 0
+  sourcePollInterval: 0s
+  buildPods:
+    resources: {limits: {cpu: 1.5, example.com/gpu: 1}}
+    nodeSelector: {kubernetes.io/arch: amd64, spot: ''}
+    tolerations: [{operator: Exists, effect: NoExecute, tolerationSeconds: 0}]
+limits:
+  source: {bytes: 1073741824}
+  registry: {retryAfter: 2h}
+`))
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
-		t.Errorf("everything: %v %s", err, diff)
+		t.Errorf("%v %s", err, diff)
+	}
+}
+
+func TestResourcesAreNotMergedWithTheDefault(t *testing.T) {
+	cfg, err := Parse([]byte(good + "defaults: {buildPods: {resources: {}}}"))
+	if err != nil || cfg.Defaults.BuildPods.Resources == nil || len(cfg.Defaults.BuildPods.Resources.Requests) != 0 {
+		t.Errorf("got %+v, %v", cfg, err)
+	}
+}
+
+func TestADefaultIsNotShared(t *testing.T) {
+	first := Default()
+	first.Defaults.BuildPods.Resources.Limits["memory"] = resource.MustParse("1Ti")
+	if got := Default().Defaults.BuildPods.Resources.Limits["memory"]; got.String() != "2Gi" {
+		t.Errorf("changing one default changed another: %s", got.String())
 	}
 }
 
@@ -54,46 +128,6 @@ func certificate(t *testing.T) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw}))
 }
 
-func TestParseNamesWhatIsWrong(t *testing.T) {
-	tests := map[string]struct {
-		content string
-		names   []string
-	}{
-		"nothing":               {"", []string{"apiVersion", "images.kaniko", "images.worker"}},
-		"no YAML":               {"a: b: c", []string{"yaml", "mapping values"}},
-		"another version":       {strings.Replace(head, "v1alpha1", "v1", 1) + images, []string{"apiVersion", `"config.basewright.dev/v1"`}},
-		"another kind":          {strings.Replace(head, Kind, "Config", 1) + images, []string{"kind", `"Config"`}},
-		"no images":             {head, []string{"images.kaniko: is required", "images.worker: is required"}},
-		"one image":             {head + "images: {kaniko: a.b/c}", []string{"images.worker: is required"}},
-		"an image that is none": {head + "images: {kaniko: a.b/C, worker: a.b/c}", []string{"images.kaniko", `"a.b/C"`}},
-		"a misspelt field":      {head + images + "registry: {}", []string{`"registry"`}},
-		"a misspelt field deep inside": {head + images + "registries: {mirrors: [{prefix: docker.io, endpoints: x}]}",
-			[]string{`"endpoints"`}},
-		"a field twice":                         {head + images + "images: {}", []string{`"images"`}},
-		"another type":                          {head + images + "registries: {privateHosts: registry.example}", []string{"privateHosts"}},
-		"authorities that are none":             {head + images + "registries: {caBundle: x}", []string{"registries.caBundle"}},
-		"too many authorities":                  {head + images + "registries: {caBundle: " + strings.Repeat("x", 256<<10+1) + "}", []string{"registries.caBundle", "262145", "262144"}},
-		"a private host that is a URL":          {head + images + "registries: {privateHosts: [a.example, 'https://b.example']}", []string{"registries.privateHosts[1]", `"https://b.example"`}},
-		"a private host that is a path":         {head + images + "registries: {privateHosts: [a.example/b]}", []string{"registries.privateHosts[0]"}},
-		"a private host that is a pattern":      {head + images + "registries: {privateHosts: ['*.example']}", []string{"registries.privateHosts[0]"}},
-		"a private host that is empty":          {head + images + "registries: {privateHosts: ['']}", []string{"registries.privateHosts[0]"}},
-		"several mistakes are all named at one": {"registries: {privateHosts: ['']}", []string{"apiVersion", "images.kaniko", "images.worker", "registries.privateHosts[0]"}},
-	}
-	for desc, tt := range tests {
-		t.Run(desc, func(t *testing.T) {
-			_, err := Parse([]byte(tt.content))
-			if err == nil {
-				t.Fatal("no error")
-			}
-			for _, name := range tt.names {
-				if !strings.Contains(err.Error(), name) {
-					t.Errorf("%v does not name %s", err, name)
-				}
-			}
-		})
-	}
-}
-
 func TestLoad(t *testing.T) {
 	file := func(content string) string {
 		path := filepath.Join(t.TempDir(), "config.yaml")
@@ -103,11 +137,10 @@ func TestLoad(t *testing.T) {
 		return path
 	}
 	fill := func(size int) string {
-		content := head + images + "#"
-		return content + strings.Repeat("x", size-len(content))
+		return good + "#" + strings.Repeat("x", size-len(good)-1)
 	}
 	for desc, path := range map[string]string{
-		"a file":                     file(head + images),
+		"a file":                     file(good),
 		"a file of the largest size": file(fill(512 << 10)),
 	} {
 		if cfg, err := Load(path); err != nil || cfg.Images.Kaniko == "" {
@@ -127,6 +160,33 @@ func TestLoad(t *testing.T) {
 	}
 	if _, err := Load(filepath.Join(t.TempDir(), "x")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestLoadNamesFileLineAndField(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(path, []byte(good+"registries:\n  privateHosts:\n  - a.example\n  - exa mple\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Load(path)
+	field, ok := errors.AsType[*FieldError](err)
+	if !ok || field.File != path || field.Line != 9 || field.Field != "registries.privateHosts[1]" {
+		t.Errorf("got %#v", err)
+	}
+	want := path + `: line 9: registries.privateHosts[1]: "exa mple" is not a host: give a name such as registry.example or registry.example:5000`
+	if err.Error() != want {
+		t.Errorf("got %s, want %s", err, want)
+	}
+}
+
+func TestErrorsAreBounded(t *testing.T) {
+	_, err := Parse(fmt.Appendf(nil, "%sregistries: {privateHosts: [%s]}", good, strings.Repeat("'*', ", 1000)))
+	all, ok := errors.AsType[Errors](err)
+	if !ok || len(all) != 1000 {
+		t.Fatalf("got %d errors", len(all))
+	}
+	if text := err.Error(); strings.Count(text, "\n") != 50 || !strings.HasSuffix(text, "and 950 more errors") {
+		t.Errorf("got %s", text)
 	}
 }
 

@@ -48,9 +48,9 @@ func TestEveryLimitHasAMaximum(t *testing.T) {
 	over := reflect.New(reflect.TypeFor[Limits]()).Elem()
 	over.Set(reflect.ValueOf(most))
 	fields := 0
-	for i := range over.NumField() {
-		for j := range over.Field(i).NumField() {
-			over.Field(i).Field(j).SetInt(over.Field(i).Field(j).Int() + 1)
+	for _, section := range over.Fields() {
+		for _, limit := range section.Fields() {
+			limit.SetInt(limit.Int() + 1)
 			fields++
 		}
 	}
