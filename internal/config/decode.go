@@ -40,11 +40,22 @@ func (f *findings) document(data []byte) *yaml.Node {
 	case err == nil:
 		f.refuse(nil, second.Line, "a second document begins here; the file must have one")
 	default:
-		found := syntaxError.FindStringSubmatch(err.Error())
-		line, _ := strconv.Atoi(found[1]) // 0 if the parser does not say.
-		f.refuse(nil, line, "not YAML, here or in the next line: %s", err.Error()[len(found[0]):])
+		f.refuseSyntax(err.Error())
 	}
 	return nil
+}
+
+// refuseSyntax takes the line out of what the parser says. It is where the parser was, often one before the mistake;
+// there is none if it was in the first line.
+func (f *findings) refuseSyntax(text string) {
+	found := syntaxError.FindStringSubmatch(text)
+	text = text[len(found[0]):]
+	line, err := strconv.Atoi(found[1])
+	if err != nil {
+		f.refuse(nil, 0, "not YAML: %s", text)
+		return
+	}
+	f.refuse(nil, line, "not YAML, here or in the next line: %s", text)
 }
 
 func isNull(n *yaml.Node) bool {

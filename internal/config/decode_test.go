@@ -26,15 +26,17 @@ func TestParseIsStrict(t *testing.T) {
 		content string
 		want    []string
 	}{
-		"nothing":             {"", []string{"the file is empty, or has only comments"}},
-		"only comments":       {"# images\n", []string{"the file is empty, or has only comments"}},
-		"only a separator":    {"---\n", []string{"the file is empty, or has only comments"}},
-		"no mapping":          {"- a", []string{"line 1: has to be a mapping, not a list"}},
-		"a second document":   {good + "---\nkind: x\n", []string{"line 6: a second document begins here; the file must have one"}},
-		"an empty second one": {good + "---\n", []string{"line 6: a second document begins here; the file must have one"}},
-		"no YAML":             {good + "a: b: c", []string{"line 6: not YAML, here or in the next line: mapping values are not allowed in this context"}},
-		"a tab":               {good + "builds:\n\tmaxConcurrent: 1", []string{"line 7: not YAML, here or in the next line: found character that cannot start any token"}},
-		"a misspelt section":  {good + "registry: {}", []string{"line 6: registry: unknown field; did you mean registries?"}},
+		"nothing":                   {"", []string{"the file is empty, or has only comments"}},
+		"only comments":             {"# images\n", []string{"the file is empty, or has only comments"}},
+		"only a separator":          {"---\n", []string{"the file is empty, or has only comments"}},
+		"no mapping":                {"- a", []string{"line 1: has to be a mapping, not a list"}},
+		"a second document":         {good + "---\nkind: x\n", []string{"line 6: a second document begins here; the file must have one"}},
+		"an empty second one":       {good + "---\n", []string{"line 6: a second document begins here; the file must have one"}},
+		"no YAML":                   {good + "a: b: c", []string{"line 6: not YAML, here or in the next line: mapping values are not allowed in this context"}},
+		"no YAML in the first line": {"a: b: c", []string{"not YAML: mapping values are not allowed in this context"}},
+		"no text":                   {"\xff\x00", []string{"not YAML: invalid leading UTF-8 octet"}},
+		"a tab":                     {good + "builds:\n\tmaxConcurrent: 1", []string{"line 7: not YAML, here or in the next line: found character that cannot start any token"}},
+		"a misspelt section":        {good + "registry: {}", []string{"line 6: registry: unknown field; did you mean registries?"}},
 		"a misspelt field": {head + "images:\n  kanico: a.b/c:1\n  worker: a.b/c:1\n", []string{
 			"line 3: images.kaniko: is required", "line 4: images.kanico: unknown field; did you mean images.kaniko?"}},
 		"another case": {good + "BUILDS: {maxconcurrent: 1}\nlimits: {source: {filebytes: 1Ki}}", []string{
