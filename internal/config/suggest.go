@@ -25,7 +25,8 @@ func suggestion(parent *path, name string, known map[string]reflect.Value) strin
 	return "; did you mean " + parent.child(best).text + "?"
 }
 
-// distance is the least number of letters to insert, remove or replace. Names that are much too long have a large one.
+// distance is the least number of letters to insert, remove or replace. A name that is
+// much too long has its own length: there is no need to count.
 func distance(a, b string) int {
 	if len(a) > 2*len(b) {
 		return len(a)

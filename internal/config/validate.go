@@ -141,7 +141,7 @@ func isHost(address string) bool {
 		return true
 	}
 	u, err := url.Parse("https://" + address)
-	if err != nil || u.Host != address || !isPort(strings.TrimPrefix(address, withoutPort(u))) {
+	if err != nil || !isPort(strings.TrimPrefix(address, withoutPort(u))) {
 		return false
 	}
 	if strings.HasPrefix(address, "[") {

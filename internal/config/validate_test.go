@@ -133,6 +133,7 @@ func TestBoundsAreInside(t *testing.T) {
 		"the most":  "builds: {maxConcurrent: 1000}\ndefaults: {jitter: 24h, startingDeadline: 168h, timeout: 24h, retries: 10, sourcePollInterval: 168h, upstreamPollInterval: 168h}",
 		"requests as large as the limits": "defaults: {buildPods: {resources: {requests: {cpu: 1}, limits: {cpu: 1000m}}, nodeSelector: {" + manyLabels(32) + "}, " +
 			"tolerations: [" + strings.Repeat("{operator: Exists}, ", 32) + "]}}",
+		"mirrors of all kinds":     "registries: {mirrors: [{prefix: docker.io/library/alpine, endpoint: localhost/hub}, {prefix: quay.io, endpoint: 'a.b:5000'}]}",
 		"tolerations of all kinds": "defaults: {buildPods: {tolerations: [{key: a}, {key: a, operator: Equal, value: b, effect: NoSchedule}, {key: a, operator: Lt, value: '-5'}, {effect: PreferNoSchedule, operator: Exists}]}}",
 	} {
 		t.Run(desc, func(t *testing.T) {
