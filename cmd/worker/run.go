@@ -16,7 +16,7 @@ import (
 var errUsage = errors.New("usage: worker fetch|push [flags]")
 
 type flags struct {
-	input, inputDigest, workspace, layout, dockerConfig, platform, report string
+	input, inputDigest, workspace, gitCredentials, layout, dockerConfig, platform, report string
 }
 
 // run executes one command and leaves its outcome in the termination log, whatever it is.
@@ -50,6 +50,7 @@ func parse(command string, args []string) (flags, error) {
 	set.StringVar(&f.report, "report", worker.TerminationLog, "file that gets the outcome in JSON")
 	if command == "fetch" {
 		set.StringVar(&f.workspace, "workspace", "/workspace", "directory that gets the context and the Dockerfile")
+		set.StringVar(&f.gitCredentials, "git-credentials", "", "directory of the mounted Secret for git; empty to fetch without")
 	} else {
 		set.StringVar(&f.layout, "layout", "/image/layout", "OCI image layout to push")
 		set.StringVar(&f.dockerConfig, "docker-config", "", "Docker config.json with the push credentials; empty to push without")
@@ -69,7 +70,7 @@ func execute(ctx context.Context, command string, f flags) (string, error) {
 		return "", err
 	}
 	if command == "fetch" {
-		return "", worker.Fetch(ctx, worker.FetchOptions{Input: f.input, InputDigest: f.inputDigest, Workspace: f.workspace, Platform: platform})
+		return "", worker.Fetch(ctx, worker.FetchOptions{Input: f.input, InputDigest: f.inputDigest, Workspace: f.workspace, GitCredentials: f.gitCredentials, Platform: platform})
 	}
 	digest, err := worker.Push(ctx, worker.PushOptions{Input: f.input, InputDigest: f.inputDigest, Layout: f.layout, DockerConfig: f.dockerConfig, Platform: platform})
 	if err == nil {

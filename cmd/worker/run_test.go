@@ -53,6 +53,7 @@ func TestCommandLine(t *testing.T) {
 		"a flag before the command":        {[]string{"--input=x", "fetch"}, 1, `unknown command "--input=x"`},
 		"an unknown flag":                  {[]string{"fetch", "--inptu=x"}, 1, "flag provided but not defined: -inptu"},
 		"a flag of the other command":      {[]string{"fetch", "--docker-config=x"}, 1, "flag provided but not defined: -docker-config"},
+		"git credentials for a push":       {[]string{"push", "--git-credentials=x"}, 1, "flag provided but not defined: -git-credentials"},
 		"an extra argument":                {[]string{"push", "--platform=linux/amd64", "now"}, 1, `unexpected argument "now"`},
 		"a flag without its value":         {[]string{"push", "--layout"}, 1, "flag needs an argument: -layout"},
 		"help, which is nothing to regret": {[]string{"push", "--help"}, 0, "-docker-config"},
@@ -85,6 +86,10 @@ func TestParseDefaults(t *testing.T) {
 	fetch, err := parse("fetch", []string{"--platform=linux/arm64"})
 	if want := (flags{input: "/input", workspace: "/workspace", platform: "linux/arm64", report: worker.TerminationLog}); fetch != want || err != nil {
 		t.Errorf("got %+v, %v, want %+v", fetch, err, want)
+	}
+	fetch, err = parse("fetch", []string{"--git-credentials=/git"})
+	if fetch.gitCredentials != "/git" || err != nil {
+		t.Errorf("got %+v, %v", fetch, err)
 	}
 	push, err := parse("push", nil)
 	if want := (flags{input: "/input", layout: "/image/layout", report: worker.TerminationLog}); push != want || err != nil {

@@ -82,7 +82,7 @@ func environment(checkout string) ([]string, error) {
 		"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=http.extraHeader", "GIT_CONFIG_VALUE_0="+header), nil
 }
 
-// basicAuth is the registry's credentials as a header: the git server takes the same.
+// basicAuth is the registry's credentials as a header: the git server takes the same, for private repositories too.
 func basicAuth(checkout string) (string, error) {
 	raw, err := os.ReadFile(filepath.Join(checkout, ".sandbox", "docker", "config.json"))
 	if err != nil {

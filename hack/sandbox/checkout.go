@@ -80,6 +80,7 @@ func checkoutFiles(s site, b builds, dir string) (map[string][]byte, error) {
 		"ca.crt":             ca,
 		"docker/config.json": docker,
 		"git-credentials":    fmt.Appendf(nil, "https://%s:%s@%s\nhttp://%s:%s@%s\n", pushUser, secret, gitHost, pushUser, secret, gitHost),
+		"git-token":          []byte(gitToken),
 		"env":                environment(dir, secret, []string{b["kube"], b["registry"]}),
 	}, nil
 }
@@ -105,6 +106,8 @@ func environment(dir, secret string, path []string) []byte {
 		{"DOCKER_CONFIG", dir + "/docker"},
 		{"BASEWRIGHT_REGISTRY", registryHost},
 		{"BASEWRIGHT_GIT", "https://" + gitHost},
+		{"BASEWRIGHT_GIT_READER", gitReader},
+		{"BASEWRIGHT_GIT_TOKEN", gitToken},
 		{"BASEWRIGHT_ISSUER", issuerURL},
 		{"BASEWRIGHT_CA", dir + "/ca.crt"},
 		{"BASEWRIGHT_USER", pushUser},

@@ -14,6 +14,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -104,9 +105,9 @@ func newRegistryProxy(address string) http.Handler {
 func (f front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch hostOf(r) {
 	case registryHost:
-		f.guard(f.registry, writesToRegistry(r)).ServeHTTP(w, r)
+		f.guard(f.registry, writesToRegistry(r), f.knows).ServeHTTP(w, r)
 	case gitHost:
-		f.guard(f.git, pushesToGit(r)).ServeHTTP(w, r)
+		f.guardGit(r).ServeHTTP(w, r)
 	default:
 		http.NotFound(w, r)
 	}
@@ -119,8 +120,23 @@ func (f front) servePlain(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	f.guard(f.git, pushesToGit(r)).ServeHTTP(w, r)
+	f.guardGit(r).ServeHTTP(w, r)
 }
+
+// guardGit lets anybody fetch, but from private repositories, for which there is a reader; a push needs the password.
+func (f front) guardGit(r *http.Request) http.Handler {
+	if pushesToGit(r) {
+		return f.guard(f.git, true, f.knows)
+	}
+	return f.guard(f.git, isPrivate(r), func(user, password string) bool { return f.knows(user, password) || isReader(user, password) })
+}
+
+// isPrivate tells a private repository by the name that git will make of the path.
+func isPrivate(r *http.Request) bool {
+	return strings.HasPrefix(path.Clean("/"+r.URL.Path), "/"+privatePrefix)
+}
+
+func isReader(user, password string) bool { return user == gitReader && password == gitToken }
 
 func hostOf(r *http.Request) string {
 	host, _, found := strings.Cut(r.Host, ":")
@@ -141,10 +157,10 @@ func pushesToGit(r *http.Request) bool {
 
 // guard asks for the password if it is needed. A wrong one is refused even
 // where none is needed, so that nobody believes in it.
-func (f front) guard(next http.Handler, needed bool) http.Handler {
+func (f front) guard(next http.Handler, needed bool, knows func(user, password string) bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		user, password, given := r.BasicAuth()
-		if given && f.knows(user, password) || !given && !needed {
+		if given && knows(user, password) || !given && !needed {
 			next.ServeHTTP(w, r)
 			return
 		}

@@ -25,6 +25,12 @@ const (
 	issuerURL    = "https://" + kubeHost + ":" + apiPort
 	pushUser     = "basewright"
 
+	// gitReader may fetch from repositories whose name starts with privatePrefix. Its token is no secret: it stands
+	// for one in tests.
+	gitReader     = "reader"
+	gitToken      = "sandbox-git-token"
+	privatePrefix = "private-"
+
 	// hostLink is the host's end of the cable to the node.
 	hostLink = "bwsandbox"
 	nodeLink = "eth0"

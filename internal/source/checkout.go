@@ -12,6 +12,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
 
+	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
 )
 
@@ -23,6 +24,7 @@ import (
 // Symbolic links must stay inside git.Path and submodules are refused. Errors are those
 // of Resolver.ResolveGit; after an error dir is empty, if that is possible.
 func CheckoutGit(ctx context.Context, config Config, git Git, dir string) (err error) {
+	defer func() { err = git.Credentials.hide(err) }()
 	req, err := newRequest(git, "")
 	if err != nil {
 		return err
@@ -31,7 +33,7 @@ func CheckoutGit(ctx context.Context, config Config, git Git, dir string) (err e
 		return pipeline.Terminalf(pipeline.ReasonSourceInvalid, "ref: %q is not a commit: give 40 hex digits in lower case", git.Ref)
 	}
 	config = config.withDefaults()
-	ctx, cancel := context.WithTimeout(ctx, config.Limits.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, config.Limits.Timeout.Std())
 	defer cancel()
 	w, err := newWriter(dir)
 	if err != nil {
@@ -63,10 +65,12 @@ func fill(ctx context.Context, config Config, req request, commit, dir string, w
 		return fmt.Errorf("making a directory to fetch into: %w", err)
 	}
 	defer os.RemoveAll(temp) //nolint:errcheck // after an error the whole directory is emptied
-	remote, err := connect(ctx, config, req.url)
+	config.TempDir = temp
+	remote, err := connect(ctx, config, req)
 	if err != nil {
 		return err
 	}
+	defer remote.close()
 	snapshot, err := remote.fetchCommit(ctx, commit, temp)
 	if err != nil {
 		return err
@@ -89,16 +93,16 @@ func fill(ctx context.Context, config Config, req request, commit, dir string, w
 // checkout writes a tree and counts what it writes.
 type checkout struct {
 	*snapshot
-	limits Limits
+	limits limits.Source
 	w      *writer
 	files  int
-	bytes  int64
+	bytes  limits.Bytes
 }
 
 // tree writes the entries of one directory.
 func (c *checkout) tree(ctx context.Context, dir string, tree *object.Tree, depth int) error {
 	if depth > c.limits.Depth {
-		return pipeline.Terminalf(pipeline.ReasonSourceTooLarge, "commit %s: %q is more than %d directories deep: set spec.source.git.path to a smaller directory", c.commit, dir, c.limits.Depth)
+		return pipeline.Terminalf(pipeline.ReasonSourceTooLarge, "commit %s: %q is more than %d directories deep (limits.source.depth): set spec.source.git.path to a smaller directory", c.commit, dir, c.limits.Depth)
 	}
 	for i := range tree.Entries {
 		entry := &tree.Entries[i]
@@ -107,10 +111,10 @@ func (c *checkout) tree(ctx context.Context, dir string, tree *object.Tree, dept
 			return pipeline.Transientf(pipeline.ReasonSourceUnavailable, "writing commit %s: %w", c.commit, err)
 		}
 		if !validName(entry.Name) {
-			return pipeline.Terminalf(pipeline.ReasonSourceInvalid, "commit %s: the name %q in directory %q is not allowed: rename it", c.commit, entry.Name, dir)
+			return pipeline.Terminalf(nameReason(entry.Name), "commit %s: the name %q in directory %q is not allowed: rename it", c.commit, entry.Name, dir)
 		}
 		if c.files++; c.files > c.limits.Files {
-			return pipeline.Terminalf(pipeline.ReasonSourceTooLarge, "commit %s has more than %d files: set spec.source.git.path to a smaller directory", c.commit, c.limits.Files)
+			return pipeline.Terminalf(pipeline.ReasonSourceTooLarge, "commit %s has more than %d files (limits.source.files): set spec.source.git.path to a smaller directory", c.commit, c.limits.Files)
 		}
 		if err := c.entry(ctx, name, entry, depth); err != nil {
 			return err
@@ -153,8 +157,8 @@ func (c *checkout) file(name string, entry *object.TreeEntry, mode fs.FileMode) 
 	if err != nil {
 		return fmt.Errorf("reading %q of commit %s: %w", name, c.commit, err)
 	}
-	if c.bytes += blob.Size(); c.bytes > c.limits.Bytes {
-		return pipeline.Terminalf(pipeline.ReasonSourceTooLarge, "commit %s has files of more than %d bytes together: set spec.source.git.path to a smaller directory", c.commit, c.limits.Bytes)
+	if c.bytes += limits.Bytes(blob.Size()); c.bytes > c.limits.Bytes {
+		return pipeline.Terminalf(pipeline.ReasonSourceTooLarge, "commit %s has files of more than %s together (limits.source.bytes): set spec.source.git.path to a smaller directory", c.commit, c.limits.Bytes)
 	}
 	r, err := blob.Reader()
 	if err != nil {

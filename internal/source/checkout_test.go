@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
 )
 
@@ -117,24 +118,24 @@ func TestCheckoutGitRefuses(t *testing.T) {
 	tests := map[string]struct {
 		build   func(*repository)
 		ref     string
-		limits  Limits
+		limits  limits.Source
 		reason  string
 		mention string
 	}{
 		"a ref that is not a commit":    {ref: "main", reason: pipeline.ReasonSourceInvalid, mention: `"main"`},
-		"a commit that is not there":    {ref: strings.Repeat("b", 40), reason: pipeline.ReasonSourceNotFound, mention: "bbbb"},
-		"an absolute link":              {build: func(r *repository) { r.link("/etc", "dir/bad") }, reason: pipeline.ReasonSourceInvalid, mention: "dir/bad"},
-		"a link that leaves":            {build: func(r *repository) { r.link("../../x", "dir/bad") }, reason: pipeline.ReasonSourceInvalid, mention: "dir/bad"},
-		"two links that leave together": {build: func(r *repository) { r.link("..", "dir/a"); r.link("dir/a/../x", "bad") }, reason: pipeline.ReasonSourceInvalid, mention: "bad"},
+		"a commit that is not there":    {ref: strings.Repeat("b", 40), reason: pipeline.ReasonGitRefNotFound, mention: "bbbb"},
+		"an absolute link":              {build: func(r *repository) { r.link("/etc", "dir/bad") }, reason: pipeline.ReasonSourcePathEscapes, mention: "dir/bad"},
+		"a link that leaves":            {build: func(r *repository) { r.link("../../x", "dir/bad") }, reason: pipeline.ReasonSourcePathEscapes, mention: "dir/bad"},
+		"two links that leave together": {build: func(r *repository) { r.link("..", "dir/a"); r.link("dir/a/../x", "bad") }, reason: pipeline.ReasonSourcePathEscapes, mention: "bad"},
 		"a submodule":                   {build: func(r *repository) { r.entry("160000", strings.Repeat("c", 40), "mod") }, reason: pipeline.ReasonSourceInvalid, mention: "submodule"},
-		"too many files":                {limits: Limits{Files: 2}, reason: pipeline.ReasonSourceTooLarge, mention: "2 files"},
+		"too many files":                {limits: limits.Source{Files: 2}, reason: pipeline.ReasonSourceTooLarge, mention: "2 files"},
 		"too many bytes": {build: func(r *repository) {
 			r.write("x", strings.Repeat("x", 1<<13), 0o644)
 			r.write("y", strings.Repeat("y", 1<<13), 0o644)
-		}, limits: Limits{Bytes: 1 << 13}, reason: pipeline.ReasonSourceTooLarge, mention: "8192"},
-		"too many directories":              {build: func(r *repository) { r.write("a/b/c/d", "", 0o644) }, limits: Limits{Depth: 3}, reason: pipeline.ReasonSourceTooLarge, mention: "3 directories"},
+		}, limits: limits.Source{Bytes: 1 << 13}, reason: pipeline.ReasonSourceTooLarge, mention: "8Ki"},
+		"too many directories":              {build: func(r *repository) { r.write("a/b/c/d", "", 0o644) }, limits: limits.Source{Depth: 3}, reason: pipeline.ReasonSourceTooLarge, mention: "3 directories"},
 		"a name of git's own directory":     {build: func(r *repository) { r.tree("100644 blob %s\t.Git") }, reason: pipeline.ReasonSourceInvalid, mention: ".Git"},
-		"a name that leads up":              {build: func(r *repository) { r.tree("100644 blob %s\t..") }, reason: pipeline.ReasonSourceInvalid, mention: ".."},
+		"a name that leads up":              {build: func(r *repository) { r.tree("100644 blob %s\t..") }, reason: pipeline.ReasonSourcePathEscapes, mention: ".."},
 		"a name with a slash":               {build: func(r *repository) { r.tree("100644 blob %s\tx\\y") }, reason: pipeline.ReasonSourceInvalid, mention: "x"},
 		"a name twice, as link and as file": {build: func(r *repository) { r.tree("120000 blob %[1]s\tx\n100644 blob %[1]s\tx") }, reason: pipeline.ReasonSourceInvalid, mention: `"x" twice`},
 	}

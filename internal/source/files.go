@@ -32,7 +32,7 @@ const (
 // the byte order of names, "<length of name>:<name><length of content>:<content>" with
 // lengths in decimal. Neither order nor any choice of names gives two sources one ID.
 //
-// Errors are Terminal with reason SourceInvalid, SourceTooLarge or DockerfileNotFound.
+// Errors are Terminal with reason SourceInvalid, SourcePathEscapes, SourceTooLarge or DockerfileNotFound.
 func ResolveFiles(files map[string][]byte, dockerfile string, changed time.Time) (pipeline.Revision, error) {
 	name, err := cleanPath("spec.dockerfile", cmp.Or(dockerfile, "Dockerfile"))
 	if err != nil {
@@ -72,7 +72,7 @@ func checkFiles(files map[string][]byte) ([]string, error) {
 	total := 0
 	for _, name := range names {
 		if cleaned, err := cleanPath("source file", name); err != nil || cleaned != name || name == "." {
-			return nil, pipeline.Terminalf(pipeline.ReasonSourceInvalid, "the source has a file named %q: use a relative path with slashes, without ..", name)
+			return nil, pipeline.Terminalf(nameReason(name), "the source has a file named %q: use a relative path with slashes, without ..", name)
 		}
 		if total += len(name) + len(files[name]); total > MaxFileBytes {
 			return nil, pipeline.Terminalf(pipeline.ReasonSourceTooLarge, "the files of the source have more than %d bytes: use a git source", MaxFileBytes)

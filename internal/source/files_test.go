@@ -55,8 +55,8 @@ func TestFilesAreRefused(t *testing.T) {
 		reason     string
 	}{
 		"no Dockerfile":                   {map[string][]byte{"a": nil}, "", pipeline.ReasonDockerfileNotFound},
-		"a Dockerfile outside":            {map[string][]byte{"a": nil}, "../a", pipeline.ReasonSourceInvalid},
-		"a name that leads up":            {map[string][]byte{"../a": nil}, "", pipeline.ReasonSourceInvalid},
+		"a Dockerfile outside":            {map[string][]byte{"a": nil}, "../a", pipeline.ReasonSourcePathEscapes},
+		"a name that leads up":            {map[string][]byte{"../a": nil}, "", pipeline.ReasonSourcePathEscapes},
 		"an absolute name":                {map[string][]byte{"/a": nil}, "", pipeline.ReasonSourceInvalid},
 		"an empty name":                   {map[string][]byte{"": nil}, "", pipeline.ReasonSourceInvalid},
 		"the directory itself":            {map[string][]byte{".": nil}, "", pipeline.ReasonSourceInvalid},
@@ -76,7 +76,7 @@ func TestFilesAreRefused(t *testing.T) {
 			wantTerminal(t, err, tc.reason)
 		})
 	}
-	wantTerminal(t, WriteFiles(map[string][]byte{"../a": nil}, t.TempDir(), time.Time{}), pipeline.ReasonSourceInvalid)
+	wantTerminal(t, WriteFiles(map[string][]byte{"../a": nil}, t.TempDir(), time.Time{}), pipeline.ReasonSourcePathEscapes)
 }
 
 func TestWriteFiles(t *testing.T) {

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"net"
 	"net/http"
 	"net/http/cgi"
 	"net/http/httptest"
@@ -23,6 +24,7 @@ type repository struct {
 	url  string
 	// posts counts requests for objects, gets listings of references.
 	posts, gets atomic.Int32
+	handler     http.Handler
 }
 
 // serve starts git's own smart HTTP server on the loopback address.
@@ -37,14 +39,15 @@ func serve(t *testing.T) *repository {
 		"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_NOSYSTEM=1",
 		"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*",
 	}}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+	r.handler = http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.Method == http.MethodPost {
 			r.posts.Add(1)
 		} else {
 			r.gets.Add(1)
 		}
 		handler.ServeHTTP(w, req)
-	}))
+	})
+	server := httptest.NewServer(r.handler)
 	t.Cleanup(server.Close)
 	r.url = server.URL + "/repo.git"
 	return r
@@ -114,5 +117,5 @@ func local(t *testing.T) Config {
 	t.Helper()
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
-	return Config{Transport: transport, TempDir: t.TempDir()}
+	return Config{Transport: transport, Dial: (&net.Dialer{}).DialContext, TempDir: t.TempDir()}
 }

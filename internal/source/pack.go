@@ -19,15 +19,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/storer"
 	"github.com/go-git/go-git/v5/storage/filesystem"
 
+	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
-)
-
-const (
-	// maxObjects bounds the index of a pack, which is held in memory.
-	maxObjects = 500_000
-	// maxExpansion is how much larger than Limits.Bytes all objects may be together:
-	// the history of a repository is stored as small differences.
-	maxExpansion = 16
 )
 
 // fetch gets objects into a directory. Depth 0 means the whole history.
@@ -64,14 +57,14 @@ func (r *remote) receive(ctx context.Context, wants []plumbing.Hash, depth int, 
 	}
 	res, err := r.session.UploadPack(ctx, req)
 	if err != nil {
-		return r.meter.fault(r.url, err)
+		return r.session.fault(r.url, err)
 	}
 	defer res.Close() //nolint:errcheck // nothing depends on the rest of the answer
 	if _, err := io.Copy(diskWriter{file}, demux(req.Capabilities, res)); err != nil {
 		if disk, ok := errors.AsType[*diskError](err); ok {
 			return fmt.Errorf("storing what %s sends: %w", r.url, disk.err)
 		}
-		return r.meter.fault(r.url, err)
+		return r.session.fault(r.url, err)
 	}
 	return nil
 }
@@ -114,18 +107,21 @@ func (r *remote) checkPack(file io.ReadSeeker) error {
 	if err != nil {
 		return r.broken(err)
 	}
-	if count > maxObjects {
-		return r.tooLarge("%d objects, at most %d are read", count, maxObjects)
+	if int64(count) > int64(r.limits.Objects) { // The index of a pack is held in memory.
+		return r.tooLarge("%d objects, at most %d are read (limits.source.objects)", count, r.limits.Objects)
 	}
-	var total int64
+	var total limits.Bytes
 	for range count {
 		size, err := nextSize(scanner)
 		if err != nil {
 			return r.broken(err)
 		}
-		total += size
-		if size > r.limits.Object || total > maxExpansion*r.limits.Bytes {
-			return r.tooLarge("an object of %d bytes, %d together, at most %d and %d are read", size, total, r.limits.Object, maxExpansion*r.limits.Bytes)
+		total += limits.Bytes(size)
+		switch {
+		case limits.Bytes(size) > r.limits.FileBytes:
+			return r.tooLarge("an object of %d bytes, at most %s are read (limits.source.fileBytes)", size, r.limits.FileBytes)
+		case total > r.limits.ExpandedBytes:
+			return r.tooLarge("objects of more than %s together (limits.source.expandedBytes)", r.limits.ExpandedBytes)
 		}
 	}
 	return nil
@@ -180,7 +176,7 @@ func index(file io.ReadSeeker, dir string) (storer.EncodedObjectStorer, error) {
 	}
 	// Not ExclusiveAccess: with it, HasEncodedObject does not look into packs. No LargeObjectThreshold: streaming a
 	// delta reads its base from the start for every copy, which takes minutes for a program of 40 MB; in memory,
-	// Limits.Object bounds it.
+	// Limits.FileBytes bounds it.
 	storage := filesystem.NewStorageWithOptions(made.Filesystem(), cache.NewObjectLRU(16*cache.MiByte), filesystem.Options{})
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return nil, fmt.Errorf("indexing objects: %w", err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 
+	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
 )
 
@@ -64,7 +65,7 @@ func TestCheckPack(t *testing.T) {
 		"a difference with a result that is large": {pack: pack(t, 1, plumbing.REFDeltaObject, 3, delta(1, object+1)), terminal: true},
 		"a difference with a result beyond int64":  {pack: pack(t, 1, plumbing.REFDeltaObject, 11, delta(1, 1<<63))},
 		"a difference without sizes":               {pack: pack(t, 1, plumbing.REFDeltaObject, 0, nil)},
-		"too many objects":                         {pack: pack(t, maxObjects+1, plumbing.BlobObject, 0, nil), terminal: true},
+		"too many objects":                         {pack: pack(t, 6, plumbing.BlobObject, 0, nil), terminal: true},
 		"fewer objects than it says":               {pack: pack(t, 2, plumbing.BlobObject, 0, nil)},
 		"not a pack":                               {pack: []byte("<html>")},
 		"nothing":                                  {},
@@ -72,7 +73,7 @@ func TestCheckPack(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := &remote{limits: Limits{Object: object, Bytes: object}}
+			r := &remote{limits: limits.Source{FileBytes: object, ExpandedBytes: object, Objects: 5}}
 			err := r.checkPack(bytes.NewReader(tc.pack))
 			switch {
 			case tc.fine && err != nil:

@@ -3,53 +3,62 @@ package source
 import (
 	"context"
 	"errors"
-	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
-	"github.com/go-git/go-git/v5/plumbing/transport"
-	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
 
+	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
 )
 
-// maxAdvertised bounds a listing of references: 32 MiB are about 400,000 of them.
-const maxAdvertised = 32 << 20
+// session is a conversation with one server about one repository.
+type session interface {
+	AdvertisedReferencesContext(context.Context) (*packp.AdvRefs, error)
+	UploadPack(context.Context, *packp.UploadPackRequest) (*packp.UploadPackResponse, error)
+	Close() error
+	// allow sets how much more the server may send.
+	allow(bound)
+	// fault turns what went wrong into a Terminal or a Transient.
+	fault(url string, err error) error
+}
 
-// remote is a repository whose references are known. The session is made directly on
-// its own HTTP client: go-git's usual entry points take clients from a global.
+// remote is a repository whose references are known. It has to be closed.
 type remote struct {
-	session transport.UploadPackSession
+	session session
 	refs    *packp.AdvRefs
-	meter   *meter
-	limits  Limits
+	limits  limits.Source
 	url     string
 }
 
 // connect lists the references of a repository.
-func connect(ctx context.Context, config Config, u *url.URL) (*remote, error) {
-	m := &meter{next: config.Transport, left: min(maxAdvertised, config.Limits.Bytes)}
-	endpoint, err := transport.NewEndpoint(u.String())
+func connect(ctx context.Context, config Config, req request) (*remote, error) {
+	s, err := openSession(ctx, config, req)
 	if err != nil {
-		return nil, pipeline.Terminalf(pipeline.ReasonSourceInvalid, "spec.source.git.url: %s is not the address of a repository", u)
+		return nil, err
 	}
-	// The endpoint prints its path as it is, so it must hold the escaped form.
-	endpoint.Path = u.EscapedPath()
-	client := githttp.NewClient(&http.Client{Transport: m, CheckRedirect: checkRedirect})
-	session, err := client.NewUploadPackSession(endpoint, nil)
-	if err != nil {
-		return nil, m.fault(u.String(), err)
+	r := &remote{session: s, limits: config.Limits, url: req.url.String()}
+	s.allow(listingBound(config.Limits))
+	if r.refs, err = s.AdvertisedReferencesContext(ctx); err != nil {
+		err = s.fault(r.url, err)
+		r.close()
+		return nil, err
 	}
-	refs, err := session.AdvertisedReferencesContext(ctx)
-	if err != nil {
-		return nil, m.fault(u.String(), err)
-	}
-	m.allow(config.Limits.Bytes)
-	return &remote{session: session, refs: refs, meter: m, limits: config.Limits, url: u.String()}, nil
+	s.allow(objectsBound(config.Limits))
+	return r, nil
 }
+
+// openSession starts a session with the transport of the URL.
+func openSession(ctx context.Context, config Config, req request) (session, error) {
+	if req.url.Scheme == "ssh" {
+		return openSSH(ctx, config, req)
+	}
+	return openHTTP(config, req)
+}
+
+// close ends the session. Whatever there was to know is known by then.
+func (r *remote) close() { _ = r.session.Close() }
 
 // resolve returns the commit that a ref stands for, and the ref's full name.
 func (r *remote) resolve(ref string) (plumbing.Hash, string, error) {
@@ -71,7 +80,7 @@ func (r *remote) resolve(ref string) (plumbing.Hash, string, error) {
 // head resolves the remote's HEAD.
 func (r *remote) head() (plumbing.Hash, string, error) {
 	if r.refs.Head == nil {
-		return plumbing.ZeroHash, "", pipeline.Terminalf(pipeline.ReasonSourceNotFound, "spec.source.git.ref is empty and %s has no default branch: name a branch, a tag or a commit", r.url)
+		return plumbing.ZeroHash, "", pipeline.Terminalf(pipeline.ReasonGitRefNotFound, "spec.source.git.ref is empty and %s has no default branch: name a branch, a tag or a commit", r.url)
 	}
 	for _, symref := range r.refs.Capabilities.Get(capability.SymRef) {
 		if target, ok := strings.CutPrefix(symref, "HEAD:"); ok {
@@ -107,22 +116,26 @@ func (r *remote) commit(name string) (plumbing.Hash, bool) {
 }
 
 func (r *remote) noRef(ref string) error {
-	return pipeline.Terminalf(pipeline.ReasonSourceNotFound, "spec.source.git.ref: %s has no branch, tag or reference %q: push it, or name one that exists", r.url, ref)
+	return pipeline.Terminalf(pipeline.ReasonGitRefNotFound, "spec.source.git.ref: %s has no branch, tag or reference %q: push it, or name one that exists", r.url, ref)
 }
 
 func (r *remote) noCommit(commit string) error {
-	return pipeline.Terminalf(pipeline.ReasonSourceNotFound, "spec.source.git.ref: %s has no commit %s on a branch or tag: push it, or name one that exists", r.url, commit)
+	return pipeline.Terminalf(pipeline.ReasonGitRefNotFound, "spec.source.git.ref: %s has no commit %s on a branch or tag: push it, or name one that exists", r.url, commit)
 }
 
 // fetchCommit gets one commit with its files. A server that serves only the tips of
 // references is asked for all branches and tags instead, within the same limits.
 func (r *remote) fetchCommit(ctx context.Context, commit, dir string) (*snapshot, error) {
 	hash := plumbing.NewHash(commit)
-	if !r.servesAny() && !r.isTip(hash) {
+	want, isTip := r.tip(hash)
+	switch {
+	case r.servesAny():
+		want = hash
+	case !isTip:
 		return r.fetchAll(ctx, hash, dir)
 	}
-	objects, err := r.fetch(ctx, []plumbing.Hash{hash}, 1, dir)
-	if err != nil && !r.isTip(hash) && strings.Contains(err.Error(), "not our ref") {
+	objects, err := r.fetch(ctx, []plumbing.Hash{want}, 1, dir)
+	if err != nil && !isTip && strings.Contains(err.Error(), "not our ref") {
 		// The message is git's own for a commit that it does not have; go-git keeps
 		// only its text.
 		return nil, r.noCommit(commit)
@@ -164,14 +177,21 @@ func (r *remote) servesAny() bool {
 	return r.refs.Capabilities.Supports(capability.AllowReachableSHA1InWant) || r.refs.Capabilities.Supports("allow-any-sha1-in-want")
 }
 
-// isTip says whether a reference points at a commit, directly or through a tag.
-func (r *remote) isTip(hash plumbing.Hash) bool {
-	for _, refs := range []map[string]plumbing.Hash{r.refs.References, r.refs.Peeled} {
-		for _, tip := range refs {
-			if tip == hash {
-				return true
-			}
+// tip returns what to ask for to get a commit that a reference points at: the commit, or else a tag of it. Over SSH,
+// git gives out only what it has listed as a reference, and not the commit that a tag stands for.
+func (r *remote) tip(hash plumbing.Hash) (plumbing.Hash, bool) {
+	if r.refs.Head != nil && *r.refs.Head == hash {
+		return hash, true
+	}
+	for _, tip := range r.refs.References {
+		if tip == hash {
+			return hash, true
 		}
 	}
-	return r.refs.Head != nil && *r.refs.Head == hash
+	for name, commit := range r.refs.Peeled {
+		if tag, ok := r.refs.References[name]; ok && commit == hash {
+			return tag, true
+		}
+	}
+	return plumbing.ZeroHash, false
 }

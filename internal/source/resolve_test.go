@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
 )
 
@@ -82,7 +83,7 @@ func TestResolveGitByCommitWhereTheServerAllowsIt(t *testing.T) {
 		t.Errorf("got %+v, %v", rev, err)
 	}
 	_, err = NewResolver(local(t)).ResolveGit(t.Context(), Git{URL: r.url, Ref: strings.Repeat("a", 40)}, "")
-	wantTerminal(t, err, pipeline.ReasonSourceNotFound, "spec.source.git.ref", "aaaa")
+	wantTerminal(t, err, pipeline.ReasonGitRefNotFound, "spec.source.git.ref", "aaaa")
 }
 
 func TestResolveGitReadsACommitOnce(t *testing.T) {
@@ -150,28 +151,28 @@ func TestResolveGitRefuses(t *testing.T) {
 		reason     string
 		mention    []string
 	}{
-		"a short name that is not there":   {Git{Ref: "nope"}, "", pipeline.ReasonSourceNotFound, []string{"spec.source.git.ref", `"nope"`, "push"}},
-		"a full name that is not there":    {Git{Ref: "refs/heads/nope"}, "", pipeline.ReasonSourceNotFound, []string{"refs/heads/nope"}},
-		"a commit that is not there":       {Git{Ref: strings.Repeat("a", 40)}, "", pipeline.ReasonSourceNotFound, []string{"aaaaaaaa"}},
+		"a short name that is not there":   {Git{Ref: "nope"}, "", pipeline.ReasonGitRefNotFound, []string{"spec.source.git.ref", `"nope"`, "push"}},
+		"a full name that is not there":    {Git{Ref: "refs/heads/nope"}, "", pipeline.ReasonGitRefNotFound, []string{"refs/heads/nope"}},
+		"a commit that is not there":       {Git{Ref: strings.Repeat("a", 40)}, "", pipeline.ReasonGitRefNotFound, []string{"aaaaaaaa"}},
 		"a branch and a tag that differ":   {Git{Ref: "both"}, "", pipeline.ReasonSourceInvalid, []string{"refs/heads/both", "refs/tags/both", one, two}},
 		"a tag of a file":                  {Git{Ref: "blob"}, "", pipeline.ReasonSourceInvalid, []string{"not a commit"}},
 		"a tag of a tree":                  {Git{Ref: "tree"}, "", pipeline.ReasonSourceInvalid, []string{"not a commit"}},
 		"a directory that is not there":    {Git{Path: "nope"}, "", pipeline.ReasonSourceNotFound, []string{"spec.source.git.path", `"nope"`}},
 		"a directory that is a file":       {Git{Path: "Dockerfile"}, "", pipeline.ReasonSourceInvalid, []string{"not a directory"}},
 		"a directory that is a link":       {Git{Path: "link"}, "", pipeline.ReasonSourceInvalid, []string{"not a directory"}},
-		"a directory outside":              {Git{Path: "../x"}, "", pipeline.ReasonSourceInvalid, []string{"spec.source.git.path", ".."}},
+		"a directory outside":              {Git{Path: "../x"}, "", pipeline.ReasonSourcePathEscapes, []string{"spec.source.git.path", ".."}},
 		"an absolute directory":            {Git{Path: "/x"}, "", pipeline.ReasonSourceInvalid, []string{"/x"}},
 		"the directory of git":             {Git{Path: "x/.GIT"}, "", pipeline.ReasonSourceInvalid, []string{".GIT"}},
 		"a Dockerfile that is not there":   {Git{}, "Containerfile", pipeline.ReasonDockerfileNotFound, []string{two, "Containerfile", "spec.dockerfile"}},
 		"a Dockerfile in no directory":     {Git{}, "no/Dockerfile", pipeline.ReasonDockerfileNotFound, []string{"no/Dockerfile"}},
 		"a Dockerfile below a file":        {Git{}, "Dockerfile/x", pipeline.ReasonDockerfileNotFound, []string{"Dockerfile/x"}},
 		"a Dockerfile that is a directory": {Git{}, "dir", pipeline.ReasonDockerfileNotFound, []string{`"dir"`}},
-		"a Dockerfile outside":             {Git{Path: "dir"}, "../Dockerfile", pipeline.ReasonSourceInvalid, []string{"spec.dockerfile", ".."}},
+		"a Dockerfile outside":             {Git{Path: "dir"}, "../Dockerfile", pipeline.ReasonSourcePathEscapes, []string{"spec.dockerfile", ".."}},
 		"an absolute Dockerfile":           {Git{}, "/Dockerfile", pipeline.ReasonSourceInvalid, []string{"/Dockerfile"}},
 		"a Dockerfile that is too large":   {Git{}, "large", pipeline.ReasonSourceTooLarge, []string{"large", "131072"}},
-		"an absolute link":                 {Git{}, "absolute", pipeline.ReasonSourceInvalid, []string{"absolute", "/etc/passwd"}},
-		"a link out of the repository":     {Git{}, "outside", pipeline.ReasonSourceInvalid, []string{"outside of the context"}},
-		"a link out of the context":        {Git{Path: "dir"}, "up", pipeline.ReasonSourceInvalid, []string{"outside of the context"}},
+		"an absolute link":                 {Git{}, "absolute", pipeline.ReasonSourcePathEscapes, []string{"absolute", "/etc/passwd"}},
+		"a link out of the repository":     {Git{}, "outside", pipeline.ReasonSourcePathEscapes, []string{"outside of the context"}},
+		"a link out of the context":        {Git{Path: "dir"}, "up", pipeline.ReasonSourcePathEscapes, []string{"outside of the context"}},
 		"a link to itself":                 {Git{}, "loop", pipeline.ReasonSourceInvalid, []string{"links"}},
 	}
 	for name, tc := range tests {
@@ -196,18 +197,23 @@ func TestResolveGitRefusesLargeRepositories(t *testing.T) {
 	r.write("Dockerfile", "FROM one\n", 0o644)
 	r.write("zeros", strings.Repeat("\x00", 1<<20), 0o644)
 	r.commit()
-	tests := map[string]Limits{
-		"more bytes on the network than are allowed": {Bytes: 900},
-		"an object that expands too much":            {Object: 1 << 19},
-		"objects that expand too much together":      {Bytes: 1 << 14},
+	tests := map[string]struct {
+		limits  limits.Source
+		mention string
+	}{
+		"more bytes on the network than are allowed": {limits.Source{Bytes: 900}, "limits.source.bytes, 900"},
+		"more references than are allowed":           {limits.Source{ReferenceBytes: 100}, "limits.source.referenceBytes, 100"},
+		"an object that expands too much":            {limits.Source{FileBytes: 1 << 19}, "512Ki are read (limits.source.fileBytes)"},
+		"objects that expand too much together":      {limits.Source{ExpandedBytes: 1 << 18}, "256Ki together (limits.source.expandedBytes)"},
+		"more objects than are allowed":              {limits.Source{Objects: 3}, "4 objects, at most 3 are read (limits.source.objects)"},
 	}
-	for name, limits := range tests {
+	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			config := local(t)
-			config.Limits = limits
+			config.Limits = tc.limits
 			_, err := NewResolver(config).ResolveGit(t.Context(), Git{URL: r.url}, "")
-			wantTerminal(t, err, pipeline.ReasonSourceTooLarge, "spec.source.git")
+			wantTerminal(t, err, pipeline.ReasonSourceTooLarge, "spec.source.git", tc.mention)
 		})
 	}
 }
@@ -222,6 +228,14 @@ func TestResolveGitRefusesURLs(t *testing.T) {
 		"a token as fragment": "https://example.com/x#s3cret",
 		"not a URL":           "https://user:s3cret@exa mple.com/%zz",
 		"the form of scp":     "s3cret@example.com:x.git",
+		"scp without a user":  "example.com:s3cret/x.git",
+		"scp, absolute":       "s3cret@example:/x.git",
+		"ssh without a user":  "ssh://example.com/x",
+		"ssh, port 0":         "ssh://git@example.com:0/x",
+		"ssh, a high port":    "ssh://git@example.com:65536/x",
+		"ssh, a line break":   "ssh://git@example.com/x%0ay",
+		"ssh, no repository":  "ssh://git@example.com/",
+		"ssh with a query":    "ssh://git@example.com/x?s3cret",
 		"a file":              "file:///s3cret",
 		"an opaque URL":       "https:s3cret",
 		"no host":             "https:///x?s3cret",
@@ -256,9 +270,9 @@ func TestResolveGitJudgesAnswers(t *testing.T) {
 		after    time.Duration
 		mention  string
 	}{
-		"unauthorized":           {handler: status(401), terminal: pipeline.ReasonSourceDenied},
+		"unauthorized":           {handler: status(401), terminal: pipeline.ReasonSourceDenied, mention: "no credentials were sent"},
 		"forbidden":              {handler: status(403), terminal: pipeline.ReasonSourceDenied},
-		"not found":              {handler: status(404), terminal: pipeline.ReasonSourceNotFound},
+		"not found":              {handler: status(404), terminal: pipeline.ReasonSourceNotFound, mention: "no credentials were sent"},
 		"gone":                   {handler: status(410), terminal: pipeline.ReasonSourceNotFound},
 		"another refusal":        {handler: status(418), terminal: pipeline.ReasonSourceInvalid},
 		"too many requests":      {handler: status(429, "Retry-After", "17"), after: 17 * time.Second},
@@ -276,7 +290,7 @@ func TestResolveGitJudgesAnswers(t *testing.T) {
 			server := httptest.NewServer(tc.handler)
 			t.Cleanup(server.Close)
 			config := local(t)
-			config.Limits.Bytes = 1 << 20
+			config.Limits.ReferenceBytes = 1 << 20
 			_, err := NewResolver(config).ResolveGit(t.Context(), Git{URL: server.URL + "/x.git"}, "")
 			if tc.terminal != "" {
 				wantTerminal(t, err, tc.terminal, tc.mention, server.URL)
@@ -342,7 +356,7 @@ func TestResolveGitWhereNothingAnswers(t *testing.T) {
 	hanging := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) { <-req.Context().Done() }))
 	t.Cleanup(hanging.Close)
 	config := local(t)
-	config.Limits.Timeout = 50 * time.Millisecond
+	config.Limits.Timeout = limits.Duration(50 * time.Millisecond)
 	_, err = NewResolver(config).ResolveGit(t.Context(), Git{URL: hanging.URL + "/x"}, "")
 	wantTransient(t, err, 0)
 	if !errors.Is(err, context.DeadlineExceeded) {

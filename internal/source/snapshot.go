@@ -152,7 +152,7 @@ func (s *snapshot) link(entry *object.TreeEntry, name string) (string, error) {
 	}
 	target := string(content)
 	if problem := checkLink(name, target); problem != "" {
-		return "", pipeline.Terminalf(pipeline.ReasonSourceInvalid, "commit %s: the link %q points to %q, %s: change the link", s.commit, name, target, problem)
+		return "", pipeline.Terminalf(pipeline.ReasonSourcePathEscapes, "commit %s: the link %q points to %q, %s: change the link", s.commit, name, target, problem)
 	}
 	return target, nil
 }

@@ -9,13 +9,15 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
-	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
+	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
 )
 
@@ -24,66 +26,43 @@ const (
 	maxDockerfile = 128 << 10
 	// maxCached is how many revisions a Resolver remembers, 8 MiB at most.
 	maxCached = 64
-	// maxFetches is how many repositories a Resolver reads at the same time: reading
-	// one can need a few hundred MiB for a repository of the largest size.
-	maxFetches = 2
 )
 
 // Git says where a build context is.
 type Git struct {
-	// URL of the repository: https:// or http://, without credentials.
+	// URL of the repository: https:// or http:// without user, or ssh:// with one. It has no password.
 	URL string
 	// Ref is a commit (40 hex digits), a full name (refs/heads/main) or the short name of
 	// a branch or tag. Empty: the branch that the server calls HEAD.
 	Ref string
 	// Path is the context directory inside the repository. Empty: its root.
 	Path string
-}
-
-// Limits bound what a source may cost. Zero fields have the defaults.
-type Limits struct {
-	// Bytes is the most that is read from the network, and the largest context.
-	// Default 256 MiB.
-	Bytes int64
-	// Object is the largest single file, in bytes. Default 64 MiB.
-	Object int64
-	// Files is how many files, links and directories a context may have. Default 20,000.
-	Files int
-	// Depth is how many directories deep a context may be. Default 64.
-	Depth int
-	// ConnectTimeout is for the TCP connection and for the TLS handshake. Default 1 minute.
-	ConnectTimeout time.Duration
-	// Timeout is for everything together. Default 5 minutes.
-	Timeout time.Duration
-}
-
-func (l Limits) withDefaults() Limits {
-	return Limits{
-		Bytes:          cmp.Or(l.Bytes, 256<<20),
-		Object:         cmp.Or(l.Object, 64<<20),
-		Files:          cmp.Or(l.Files, 20_000),
-		Depth:          cmp.Or(l.Depth, 64),
-		ConnectTimeout: cmp.Or(l.ConnectTimeout, time.Minute),
-		Timeout:        cmp.Or(l.Timeout, 5*time.Minute),
-	}
+	// Credentials are for the server of URL. Nil: read without any, which ssh:// can't.
+	Credentials *Credentials
 }
 
 // Config is how repositories are reached.
 type Config struct {
-	// Transport sends the requests. Default: a transport that honours proxy settings and
-	// does not connect to loopback, link-local, multicast and unspecified addresses.
+	// Transport sends HTTP requests. Default: a transport that connects by Dial and honours proxy settings.
 	Transport http.RoundTripper
-	Limits    Limits
+	// Dial connects to SSH servers. Default: a dialer that does not connect to loopback, link-local, multicast and
+	// unspecified addresses.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Limits bound what a source may cost. Zero fields have the defaults.
+	Limits limits.Source
 	// TempDir holds what a Resolver fetches until it has read it, at most about twice
 	// Limits.Bytes per fetch. Default: os.TempDir().
 	TempDir string
 }
 
 func (c Config) withDefaults() Config {
-	c.Limits = c.Limits.withDefaults()
+	c.Limits = c.Limits.WithDefaults()
 	c.TempDir = cmp.Or(c.TempDir, os.TempDir())
+	if c.Dial == nil {
+		c.Dial = newDial(c.Limits.ConnectTimeout.Std())
+	}
 	if c.Transport == nil {
-		c.Transport = newTransport(c.Limits.ConnectTimeout)
+		c.Transport = newTransport(c.Dial, c.Limits.ConnectTimeout.Std())
 	}
 	return c
 }
@@ -95,8 +74,11 @@ type Resolver struct {
 	slots  chan struct{}
 }
 
-// revisionKey names a Dockerfile that cannot change.
-type revisionKey struct{ url, commit, path, dockerfile string }
+// revisionKey names a Dockerfile that cannot change, for those who may read it: credentials are part of it.
+type revisionKey struct {
+	url, commit, path, dockerfile string
+	credentials                   [sha256.Size]byte
+}
 
 // NewResolver makes a Resolver.
 func NewResolver(config Config) *Resolver {
@@ -104,17 +86,21 @@ func NewResolver(config Config) *Resolver {
 	if err != nil {
 		panic(err) // only for a size that is not positive
 	}
-	return &Resolver{config: config.withDefaults(), cache: cache, slots: make(chan struct{}, maxFetches)}
+	config = config.withDefaults()
+	return &Resolver{config: config, cache: cache, slots: make(chan struct{}, config.Limits.Parallel)}
 }
 
 // ResolveGit finds the commit that git.Ref stands for, its time and the Dockerfile, whose
 // path is relative to git.Path; empty means "Dockerfile". A commit that was read before
 // costs one listing of references, or nothing if git.Ref is the commit.
 //
-// Errors are Terminal with reason SourceInvalid, SourceNotFound, SourceDenied,
-// SourceTooLarge or DockerfileNotFound, Transient with reason SourceUnavailable, or
-// errors of the local disk.
-func (r *Resolver) ResolveGit(ctx context.Context, git Git, dockerfile string) (pipeline.Revision, error) {
+// What was read with one set of credentials is never given to those who have another.
+//
+// Errors are Terminal with reason SourceInvalid, SourceSecretInvalid, SourceNotFound, GitRefNotFound, SourceDenied,
+// GitHostKeyUnknown, SourceTooLarge, SourcePathEscapes or DockerfileNotFound, Transient with reason
+// SourceUnavailable, or errors of the local disk.
+func (r *Resolver) ResolveGit(ctx context.Context, git Git, dockerfile string) (_ pipeline.Revision, err error) {
+	defer func() { err = git.Credentials.hide(err) }()
 	req, err := newRequest(git, dockerfile)
 	if err != nil {
 		return pipeline.Revision{}, err
@@ -123,12 +109,13 @@ func (r *Resolver) ResolveGit(ctx context.Context, git Git, dockerfile string) (
 		rev.Ref = git.Ref
 		return rev, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.config.Limits.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, r.config.Limits.Timeout.Std())
 	defer cancel()
-	remote, err := connect(ctx, r.config, req.url)
+	remote, err := connect(ctx, r.config, req)
 	if err != nil {
 		return pipeline.Revision{}, err
 	}
+	defer remote.close()
 	commit, ref, err := remote.resolve(git.Ref)
 	if err != nil {
 		return pipeline.Revision{}, err

@@ -1,38 +1,34 @@
 package source
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/netip"
+	"net/http/httptrace"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing/transport"
+	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
 
 	"github.com/ibshafique/base-images/internal/pipeline"
 )
 
-var (
-	errTooLarge = errors.New("the server sent more than is allowed")
-	errRedirect = errors.New("redirect refused")
-	errAddress  = errors.New("address not allowed")
-)
+var errRedirect = errors.New("redirect refused")
 
 // maxErrorBody is how much of an error page is read.
 const maxErrorBody = 1 << 10
 
 // newTransport is the default transport.
-func newTransport(timeout time.Duration) *http.Transport {
-	dialer := &net.Dialer{Timeout: timeout, Control: checkAddress}
+func newTransport(dial dialFunc, timeout time.Duration) *http.Transport {
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            dialer.DialContext,
+		DialContext:            dial,
 		TLSHandshakeTimeout:    timeout,
 		MaxResponseHeaderBytes: 64 << 10,
 		ForceAttemptHTTP2:      true,
@@ -40,32 +36,43 @@ func newTransport(timeout time.Duration) *http.Transport {
 	}
 }
 
-// checkAddress runs after DNS and before each connection, so that no name can lead to the
-// cloud's metadata service or into the pod itself.
-func checkAddress(_, address string, _ syscall.RawConn) error {
-	addr, err := netip.ParseAddrPort(address)
-	if err != nil {
-		return fmt.Errorf("%w: %q", errAddress, address)
-	}
-	ip := addr.Addr().Unmap()
-	if ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip.IsMulticast() || ip.IsUnspecified() {
-		return fmt.Errorf("%w: %s", errAddress, ip)
-	}
-	return nil
-}
-
-// meter is the transport of one operation: it counts the bytes of all bodies together
+// meter is the transport of one operation: it adds the credentials, counts the bytes of all bodies together
 // and notes what the last answer was, since git errors do not tell.
 type meter struct {
-	next http.RoundTripper
+	budget
+	next           http.RoundTripper
+	url            *url.URL
+	credentials    *Credentials
+	connectTimeout time.Duration
 
-	mu         sync.Mutex
-	left       int64
-	exceeded   bool
+	noted      sync.Mutex
 	status     int
 	notGit     bool
 	retryAfter time.Duration
 	refused    error
+}
+
+// openHTTP makes a session directly on its own HTTP client: go-git's usual entry points take clients from a global.
+func openHTTP(config Config, req request) (*httpSession, error) {
+	m := &meter{next: config.Transport, url: req.url, credentials: req.credentials, connectTimeout: config.Limits.ConnectTimeout.Std()}
+	endpoint, err := transport.NewEndpoint(req.url.String())
+	if err != nil {
+		return nil, pipeline.Terminalf(pipeline.ReasonSourceInvalid, "spec.source.git.url: %s is not the address of a repository", req.url)
+	}
+	// The endpoint prints its path as it is, so it must hold the escaped form.
+	endpoint.Path = req.url.EscapedPath()
+	client := githttp.NewClient(&http.Client{Transport: m, CheckRedirect: checkRedirect})
+	session, err := client.NewUploadPackSession(endpoint, nil)
+	if err != nil {
+		return nil, m.fault(req.url.String(), err)
+	}
+	return &httpSession{UploadPackSession: session, meter: m}, nil
+}
+
+// httpSession is a session over smart HTTP.
+type httpSession struct {
+	transport.UploadPackSession
+	*meter
 }
 
 // refusal is an error of a transport that has decided not to connect, such as that of the registry client.
@@ -76,31 +83,64 @@ type refusal interface {
 
 // RoundTrip implements http.RoundTripper.
 func (m *meter) RoundTrip(req *http.Request) (*http.Response, error) {
-	m.mu.Lock()
-	m.status = 0
-	m.mu.Unlock()
+	m.note(func() { m.status = 0 })
+	ctx, end := m.limitConnect(req.Context())
+	req = req.Clone(ctx)
+	m.authorize(req)
 	res, err := m.next.RoundTrip(req)
 	if err != nil {
+		if errors.Is(context.Cause(ctx), errConnect) {
+			err = fmt.Errorf("%w within %s", errConnect, m.connectTimeout)
+		}
+		end()
 		if r, ok := errors.AsType[refusal](err); ok && r.Refused() {
-			m.mu.Lock()
-			m.refused = r
-			m.mu.Unlock()
+			m.note(func() { m.refused = r })
 		}
 		return nil, err
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.note(func() { m.answered(res) })
+	res.Body = &metered{ReadCloser: res.Body, budget: &m.budget, end: end}
+	if res.StatusCode >= 400 {
+		res.Body = &truncated{Reader: io.LimitReader(res.Body, maxErrorBody), Closer: res.Body}
+	}
+	return res, nil
+}
+
+// limitConnect ends a request that has no connection in time, whatever the transport below allows. The function that
+// it returns is for when the request is over, with its body.
+func (m *meter) limitConnect(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	timer := time.AfterFunc(m.connectTimeout, func() { cancel(errConnect) })
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { timer.Stop() }})
+	return ctx, func() {
+		timer.Stop()
+		cancel(nil)
+	}
+}
+
+// authorize adds the password to requests to the server of the spec, and to no other. It is done here, since
+// net/http passes headers on when it follows redirects.
+func (m *meter) authorize(req *http.Request) {
+	req.Header.Del("Authorization")
+	if m.credentials != nil && req.URL.Scheme == "https" && req.URL.Scheme == m.url.Scheme && strings.EqualFold(req.URL.Host, m.url.Host) {
+		req.SetBasicAuth(m.credentials.Username, m.credentials.Password)
+	}
+}
+
+// note changes what is known about the last answer.
+func (m *meter) note(change func()) {
+	m.noted.Lock()
+	defer m.noted.Unlock()
+	change()
+}
+
+// answered notes an answer.
+func (m *meter) answered(res *http.Response) {
 	m.status = res.StatusCode
 	m.retryAfter = retryAfter(res.Header.Get("Retry-After"))
 	// A server without smart HTTP answers with a page or a plain list, which must not
 	// be taken for an outage.
 	m.notGit = res.StatusCode == http.StatusOK && !strings.HasPrefix(res.Header.Get("Content-Type"), "application/x-git-")
-	if res.StatusCode >= 400 {
-		res.Body = &truncated{Reader: io.LimitReader(res.Body, maxErrorBody), Closer: res.Body}
-		return res, nil
-	}
-	res.Body = &metered{ReadCloser: res.Body, meter: m}
-	return res, nil
 }
 
 type truncated struct {
@@ -111,27 +151,23 @@ type truncated struct {
 // metered counts what is read.
 type metered struct {
 	io.ReadCloser
-	meter *meter
+	budget *budget
+	end    func()
 }
 
 // Read implements io.Reader.
 func (b *metered) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	b.meter.mu.Lock()
-	defer b.meter.mu.Unlock()
-	b.meter.left -= int64(n)
-	if b.meter.left < 0 {
-		b.meter.exceeded = true
-		return 0, errTooLarge
+	if over := b.budget.take(n); over != nil {
+		return 0, over
 	}
 	return n, err
 }
 
-// allow sets how much more may be read.
-func (m *meter) allow(n int64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.left = n
+// Close implements io.Closer.
+func (b *metered) Close() error {
+	defer b.end()
+	return b.ReadCloser.Close()
 }
 
 // retryAfter reads seconds, the form that git servers send; an hour at most.
@@ -160,36 +196,58 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 
 // fault turns what went wrong on the network into a Terminal or a Transient.
 func (m *meter) fault(url string, err error) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	if over := m.budget.fault(url); over != nil {
+		return over
+	}
+	m.noted.Lock()
+	defer m.noted.Unlock()
 	switch {
-	case m.exceeded:
-		return pipeline.Terminalf(pipeline.ReasonSourceTooLarge, "spec.source.git.url: %s: %w: use a smaller repository, or a branch or tag instead of an old commit", url, errTooLarge)
 	case m.refused != nil:
-		return pipeline.Terminalf(pipeline.ReasonSourceInvalid, "spec.source.git.url: %s: %w", url, m.refused)
-	case errors.Is(err, errRedirect):
+		return notConnected(url, m.refused)
+	case isRedirect(err):
 		return pipeline.Terminalf(pipeline.ReasonSourceInvalid, "spec.source.git.url: %s: %w: write the address that it leads to", url, err)
 	case errors.Is(err, errAddress):
-		return pipeline.Terminalf(pipeline.ReasonSourceInvalid, "spec.source.git.url: %s: %w: use a server that is neither local nor link-local", url, err)
+		return notConnected(url, err)
 	case errors.Is(err, transport.ErrEmptyRemoteRepository):
-		return pipeline.Terminalf(pipeline.ReasonSourceNotFound, "spec.source.git.url: %s has no commits: push one", url)
+		return emptyRepository(url)
 	case m.notGit:
 		return pipeline.Terminalf(pipeline.ReasonSourceInvalid, "spec.source.git.url: %s is not a git repository with smart HTTP: use the address that git clone takes", url)
 	}
 	return m.statusFault(url, err)
 }
 
+// isRedirect recognises a refused redirect. go-git has rules of its own beside ours, and only a text for them.
+func isRedirect(err error) bool {
+	return errors.Is(err, errRedirect) || strings.Contains(err.Error(), "http redirect: ")
+}
+
 // statusFault judges the status of the last answer.
 func (m *meter) statusFault(url string, err error) error {
 	switch status := m.status; {
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
-		return pipeline.Terminalf(pipeline.ReasonSourceDenied, "spec.source.git.url: %s may not be read without credentials (HTTP status %d), or does not exist: check the address or make the repository readable", url, status)
+		return m.denied(url)
 	case status == http.StatusNotFound || status == http.StatusGone:
-		return pipeline.Terminalf(pipeline.ReasonSourceNotFound, "spec.source.git.url: %s does not exist (HTTP status %d): check the address", url, status)
+		return m.notFound(url)
 	case status == http.StatusTooManyRequests || status >= 500:
 		return &pipeline.Transient{Reason: pipeline.ReasonSourceUnavailable, After: m.retryAfter, Err: fmt.Errorf("reading %s: HTTP status %d", url, status)}
 	case status >= 400 && status != http.StatusRequestTimeout:
 		return pipeline.Terminalf(pipeline.ReasonSourceInvalid, "spec.source.git.url: %s answers with HTTP status %d: use the address that git clone takes", url, status)
 	}
 	return pipeline.Transientf(pipeline.ReasonSourceUnavailable, "reading %s: %w", url, err)
+}
+
+// denied is for an answer 401 or 403.
+func (m *meter) denied(url string) error {
+	if m.credentials != nil {
+		return pipeline.Terminalf(pipeline.ReasonSourceDenied, "%s: %s refuses the credentials that were sent (HTTP status %d): put the name and a password or token that may read the repository into the keys %q and %q of the Secret", secretField, url, m.status, KeyUsername, KeyPassword)
+	}
+	return pipeline.Terminalf(pipeline.ReasonSourceDenied, "spec.source.git.url: %s may not be read without credentials (HTTP status %d), or does not exist: no credentials were sent; name a Secret with the key %q in %s, or check the address", url, m.status, KeyPassword, secretField)
+}
+
+// notFound is for an answer 404, which GitHub also gives to those who may not read a repository.
+func (m *meter) notFound(url string) error {
+	if m.credentials != nil {
+		return pipeline.Terminalf(pipeline.ReasonSourceNotFound, "spec.source.git.url: %s does not exist, or the credentials of %s may not read it (HTTP status %d): check the address and what they may read", url, secretField, m.status)
+	}
+	return pipeline.Terminalf(pipeline.ReasonSourceNotFound, "spec.source.git.url: %s does not exist, or is private (HTTP status %d): check the address; no credentials were sent: if it is private, name a Secret with the key %q in %s", url, m.status, KeyPassword, secretField)
 }

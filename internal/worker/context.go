@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -10,13 +11,13 @@ import (
 	"github.com/ibshafique/base-images/internal/source"
 )
 
-func (in *input) writeContext(ctx context.Context, workspace string) error {
-	dir := filepath.Join(workspace, "context")
+func (in *input) writeContext(ctx context.Context, o FetchOptions) error {
+	dir := filepath.Join(o.Workspace, "context")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("making the build context: %w", err)
 	}
 	if in.Git != nil {
-		return in.checkout(ctx, workspace, dir)
+		return in.checkout(ctx, o.GitCredentials, dir)
 	}
 	files := map[string][]byte{}
 	for path, key := range in.Files {
@@ -29,17 +30,36 @@ func (in *input) writeContext(ctx context.Context, workspace string) error {
 	return source.WriteFiles(files, dir, in.SourceTime)
 }
 
-func (in *input) checkout(ctx context.Context, workspace, dir string) error {
+func (in *input) checkout(ctx context.Context, secret, dir string) error {
 	client, err := in.client()
 	if err != nil {
 		return err
 	}
-	// Packs are spooled in the workspace: the root file system is read-only.
-	tmp, err := os.MkdirTemp(workspace, ".fetch-")
+	credentials, err := readCredentials(in.Git.URL, secret)
 	if err != nil {
-		return fmt.Errorf("making a directory for packs: %w", err)
+		return err
 	}
-	defer func() { _ = os.RemoveAll(tmp) }()
-	cfg := source.Config{Transport: client.HTTPClient().Transport, TempDir: tmp}
-	return source.CheckoutGit(ctx, cfg, source.Git{URL: in.Git.URL, Ref: in.Git.Commit, Path: in.Git.Path}, dir)
+	cfg := source.Config{Transport: client.HTTPClient().Transport, Dial: client.DialContext, Limits: in.Limits.Source}
+	git := source.Git{URL: in.Git.URL, Ref: in.Git.Commit, Path: in.Git.Path, Credentials: credentials}
+	return source.CheckoutGit(ctx, cfg, git, dir)
+}
+
+// readCredentials reads a mounted Secret, as far as it is about git.
+func readCredentials(url, dir string) (*source.Credentials, error) {
+	if dir == "" {
+		return nil, nil
+	}
+	data := map[string][]byte{}
+	for _, key := range source.SecretKeys {
+		// A byte more than is allowed, for CredentialsFromSecret to refuse.
+		content, err := readStart(filepath.Join(dir, key), source.MaxSecretKey+1)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading the git credentials: %w", err)
+		}
+		data[key] = content
+	}
+	return source.CredentialsFromSecret(url, data)
 }

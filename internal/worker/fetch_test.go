@@ -3,16 +3,10 @@ package worker
 import (
 	"errors"
 	"io/fs"
-	"net/http"
-	"net/http/cgi"
-	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -119,7 +113,7 @@ func TestFetchRefuses(t *testing.T) {
 	}{
 		"no Dockerfile for the platform":     {files("a"), without("Dockerfile.linux-amd64"), "plain", fs.ErrNotExist},
 		"a file whose key is missing":        {files("a"), without("file.0000"), "plain", fs.ErrNotExist},
-		"a file outside of the context":      {files("../a"), keys, "Terminal SourceInvalid", nil},
+		"a file outside of the context":      {files("../a"), keys, "Terminal SourcePathEscapes", nil},
 		"a file that is also a directory":    {files("a", "a/b"), keys, "Terminal SourceInvalid", nil},
 		"a commit that is none":              {pipeline.WorkerInput{Git: &pipeline.GitInput{URL: "https://git.example/x", Commit: "main"}}, keys, "Terminal SourceInvalid", nil},
 		"authorities that are none, for git": {pipeline.WorkerInput{Git: &pipeline.GitInput{URL: "https://git.example/x"}}, map[string]string{"ca.crt": "x"}, "plain", nil},
@@ -180,81 +174,6 @@ func TestInputIsChecked(t *testing.T) {
 		writeFile(t, filepath.Join(dir, "Dockerfile.linux-amd64"), "FROM a\n")
 		if err := Fetch(t.Context(), FetchOptions{Input: dir, InputDigest: digestOf(t, dir), Workspace: t.TempDir(), Platform: amd64}); err != nil {
 			t.Error(err)
-		}
-	})
-}
-
-const commitTime = 1_700_000_000
-
-// serveGit serves a repository with one commit by git's own HTTP server, and counts the requests.
-func serveGit(t *testing.T) (url, commit string, requests *atomic.Int32) {
-	t.Helper()
-	root := t.TempDir()
-	work := filepath.Join(root, "images")
-	writeFile(t, filepath.Join(work, "base/Dockerfile"), "FROM a\n")
-	writeFile(t, filepath.Join(work, "base/etc/b"), "b\n")
-	writeFile(t, filepath.Join(work, "other"), "x")
-	git := func(args ...string) string {
-		cmd := exec.CommandContext(t.Context(), "git", append([]string{"-C", work}, args...)...)
-		cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1", "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com",
-			"GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com", "GIT_COMMITTER_DATE=1700000000 +0000")
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("git %v: %v\n%s", args, err, out)
-		}
-		return strings.TrimSpace(string(out))
-	}
-	git("init", "--quiet", "--initial-branch=main")
-	git("add", "--all")
-	git("commit", "--quiet", "--message=x")
-	handler := &cgi.Handler{Path: filepath.Join(git("--exec-path"), "git-http-backend"), Root: "/", Env: []string{
-		"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_NOSYSTEM=1",
-		"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*",
-	}}
-	requests = &atomic.Int32{}
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		requests.Add(1)
-		handler.ServeHTTP(w, r)
-	}))
-	t.Cleanup(srv.Close)
-	return srv.URL + "/images/.git", git("rev-parse", "HEAD"), requests
-}
-
-func TestFetchGit(t *testing.T) {
-	url, commit, requests := serveGit(t)
-	in := mountInput(t, pipeline.WorkerInput{Git: &pipeline.GitInput{URL: url, Ref: "refs/heads/main", Commit: commit, Path: "base"}, SourceTime: sourceTime},
-		map[string]string{"Dockerfile.linux-amd64": "FROM a@sha256:1\n"})
-	o := FetchOptions{Input: in, InputDigest: digestOf(t, in), Workspace: t.TempDir(), Platform: amd64, loopback: true}
-	for _, run := range []string{"first", "second"} {
-		if err := Fetch(t.Context(), o); err != nil {
-			t.Fatalf("%s run: %v", run, err)
-		}
-		want := map[string]string{"Dockerfile": "FROM a@sha256:1\n", "context/Dockerfile": "FROM a\n", "context/etc/b": "b\n"}
-		if diff := cmp.Diff(want, tree(t, o.Workspace)); diff != "" {
-			t.Errorf("%s run: %s", run, diff)
-		}
-	}
-	info, err := os.Stat(filepath.Join(o.Workspace, "context/etc/b"))
-	if err != nil || !info.ModTime().Equal(time.Unix(commitTime, 0)) {
-		t.Errorf("the file has the time %v (%v)", info.ModTime(), err)
-	}
-	entries, err := os.ReadDir(o.Workspace)
-	if err != nil || len(entries) != 2 {
-		t.Errorf("the workspace has %v (%v), want context and Dockerfile", entries, err)
-	}
-
-	t.Run("a commit that is not there", func(t *testing.T) {
-		in := mountInput(t, pipeline.WorkerInput{Git: &pipeline.GitInput{URL: url, Commit: strings.Repeat("a", 40)}}, nil)
-		err := Fetch(t.Context(), FetchOptions{Input: in, InputDigest: digestOf(t, in), Workspace: t.TempDir(), Platform: amd64, loopback: true})
-		if got := fault(err); got != "Terminal SourceNotFound" {
-			t.Errorf("got %s: %v", got, err)
-		}
-	})
-	t.Run("a server on the node", func(t *testing.T) {
-		before := requests.Load()
-		err := Fetch(t.Context(), FetchOptions{Input: in, InputDigest: digestOf(t, in), Workspace: t.TempDir(), Platform: amd64})
-		if err == nil || requests.Load() != before {
-			t.Errorf("got %v after %d requests", err, requests.Load()-before)
 		}
 	})
 }

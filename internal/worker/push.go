@@ -30,11 +30,21 @@ type PushOptions struct {
 	Platform     pipeline.Platform
 
 	loopback bool
+	retrier  retrier
 }
 
-// Push uploads the image by digest, in OCI media types and dated with the source, and returns its
-// digest. Nothing is tagged. Errors are pipeline faults, but for those of our own input.
-func Push(ctx context.Context, o PushOptions) (string, error) {
+// Push uploads the image by digest, in OCI media types and dated with the source, and returns its digest. It tries
+// again what failed in passing: a registry keeps the layers that it got. Nothing is tagged. Errors are pipeline
+// faults, but for those of our own input.
+func Push(ctx context.Context, o PushOptions) (digest string, err error) {
+	err = o.retrier.do(ctx, func() error {
+		digest, err = push(ctx, o)
+		return err
+	})
+	return digest, err
+}
+
+func push(ctx context.Context, o PushOptions) (string, error) {
 	in, err := readInput(o.Input, o.InputDigest, o.loopback)
 	if err != nil {
 		return "", err

@@ -90,7 +90,7 @@ func serveRegistry(t *testing.T, wrap func(http.Handler) http.Handler) string {
 func pushOptions(t *testing.T, host, dir string) PushOptions {
 	t.Helper()
 	in := mountInput(t, pipeline.WorkerInput{SourceTime: sourceTime.In(time.FixedZone("CET", 3600)), Repository: host + "/base/x"}, nil)
-	return PushOptions{Input: in, InputDigest: digestOf(t, in), Layout: dir, Platform: amd64, loopback: true}
+	return PushOptions{Input: in, InputDigest: digestOf(t, in), Layout: dir, Platform: amd64, loopback: true, retrier: impatient}
 }
 
 func TestPushNormalises(t *testing.T) {

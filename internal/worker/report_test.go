@@ -20,13 +20,15 @@ func TestReportIsReadBack(t *testing.T) {
 		failure error
 		want    pipeline.WorkerReport
 	}{
-		"a digest":             {digest, nil, pipeline.WorkerReport{Digest: digest}},
-		"nothing to say":       {"", nil, pipeline.WorkerReport{}},
-		"a terminal failure":   {"", pipeline.Terminalf("SourceNotFound", "x"), pipeline.WorkerReport{Reason: "SourceNotFound", Message: "x"}},
-		"a transient failure":  {"", pipeline.Transientf("RegistryUnavailable", "x"), pipeline.WorkerReport{Reason: "RegistryUnavailable", Message: "x"}},
-		"a wrapped failure":    {"", fmt.Errorf("pushing: %w", pipeline.Terminalf("RegistryDenied", "x")), pipeline.WorkerReport{Reason: "RegistryDenied", Message: "pushing: x"}},
-		"a defect of ours":     {"", errors.New("x"), pipeline.WorkerReport{Reason: "InternalError", Message: "x"}},
-		"quotes and new lines": {"", errors.New("\"a\"\n<b> \\ é"), pipeline.WorkerReport{Reason: "InternalError", Message: "\"a\"\n<b> \\ é"}},
+		"a digest":                              {digest, nil, pipeline.WorkerReport{Digest: digest}},
+		"nothing to say":                        {"", nil, pipeline.WorkerReport{}},
+		"a terminal failure":                    {"", pipeline.Terminalf("SourceNotFound", "x"), pipeline.WorkerReport{Reason: "SourceNotFound", Message: "x"}},
+		"a transient failure":                   {"", pipeline.Transientf("RegistryUnavailable", "x"), pipeline.WorkerReport{Reason: "RegistryUnavailable", Message: "x", Transient: true}},
+		"a failure for another attempt":         {"", pipeline.Retryablef("RegistryUnavailable", "x"), pipeline.WorkerReport{Reason: "RegistryUnavailable", Message: "x", Transient: true}},
+		"a terminal failure by a transient one": {"", pipeline.Terminalf("ImageInvalid", "x: %w", pipeline.Transientf("A", "y")), pipeline.WorkerReport{Reason: "ImageInvalid", Message: "x: y"}},
+		"a wrapped failure":                     {"", fmt.Errorf("pushing: %w", pipeline.Terminalf("RegistryDenied", "x")), pipeline.WorkerReport{Reason: "RegistryDenied", Message: "pushing: x"}},
+		"a defect of ours":                      {"", errors.New("x"), pipeline.WorkerReport{Reason: "InternalError", Message: "x"}},
+		"quotes and new lines":                  {"", errors.New("\"a\"\n<b> \\ é"), pipeline.WorkerReport{Reason: "InternalError", Message: "\"a\"\n<b> \\ é"}},
 	}
 	for desc, tt := range tests {
 		t.Run(desc, func(t *testing.T) {
