@@ -12,7 +12,9 @@ import (
 type Bytes int64
 
 // Quantity is b as Kubernetes writes it.
-func (b Bytes) Quantity() resource.Quantity { return *resource.NewQuantity(int64(b), resource.BinarySI) }
+func (b Bytes) Quantity() resource.Quantity {
+	return *resource.NewQuantity(int64(b), resource.BinarySI)
+}
 
 func (b Bytes) String() string { q := b.Quantity(); return q.String() }
 

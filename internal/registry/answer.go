@@ -11,16 +11,15 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-)
 
-// maxRetryAfter is the longest pause that a registry can ask for.
-const maxRetryAfter = time.Hour
+	"github.com/ibshafique/base-images/internal/limits"
+)
 
 // ThrottledError is an answer that says when to come back. It is not retried here.
 type ThrottledError struct {
 	Host   string
 	Status int
-	// After is what Retry-After asks for, at most an hour.
+	// After is what Retry-After asks for, at most Limits.RetryAfter.
 	After time.Duration
 }
 
@@ -49,7 +48,7 @@ func (e *DigestError) Error() string {
 // limit for a manifest is 100 MiB and which has none for other answers.
 type answers struct {
 	next        http.RoundTripper
-	limits      Limits
+	limits      limits.Registry
 	credentials *credentials
 	now         func() time.Time
 }
@@ -81,9 +80,9 @@ func (a *answers) check(first *http.Request, resp *http.Response) error {
 	case kind == "manifests" && resp.StatusCode == http.StatusOK:
 		return a.readManifest(id, resp)
 	case kind == "blobs":
-		bound(resp, "the blob", a.limits.ImageBytes)
+		bound(resp, "the blob", int64(a.limits.ImageBytes))
 	default:
-		bound(resp, "the answer", a.limits.ManifestBytes)
+		bound(resp, "the answer", int64(a.limits.ManifestBytes))
 	}
 	return nil
 }
@@ -95,7 +94,7 @@ func resource(p string) (kind, id string) {
 }
 
 func (a *answers) readManifest(id string, resp *http.Response) error {
-	bound(resp, "the manifest", a.limits.ManifestBytes)
+	bound(resp, "the manifest", int64(a.limits.ManifestBytes))
 	raw, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return err
@@ -139,10 +138,10 @@ func (a *answers) retryAfter(resp *http.Response) time.Duration {
 	}
 	v := resp.Header.Get("Retry-After")
 	if s, err := strconv.ParseInt(v, 10, 32); err == nil {
-		return min(time.Duration(s)*time.Second, maxRetryAfter)
+		return min(time.Duration(s)*time.Second, a.limits.RetryAfter.Std())
 	}
 	if t, err := http.ParseTime(v); err == nil {
-		return min(t.Sub(a.now()), maxRetryAfter)
+		return min(t.Sub(a.now()), a.limits.RetryAfter.Std())
 	}
 	return 0
 }

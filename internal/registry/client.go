@@ -12,13 +12,16 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
+	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
 )
 
-// backoff bounds go-containerregistry's own retries: three tries, with pauses of about
-// 0.5 s and 1.5 s. It retries 408, 429 without Retry-After, 499, 500, 502, 503, 504, 522,
-// and connections that broke. Everything later is the caller's queue.
-var backoff = remote.Backoff{Duration: 500 * time.Millisecond, Factor: 3, Jitter: 0.1, Steps: 3}
+// backoff bounds go-containerregistry's own retries: so many tries, with pauses of about
+// 0.5 s, 1.5 s and so on. It retries 408, 429 without Retry-After, 499, 500, 502, 503, 504,
+// 522, and connections that broke. Everything later is the caller's queue.
+func backoff(tries int) remote.Backoff {
+	return remote.Backoff{Duration: 500 * time.Millisecond, Factor: 3, Jitter: 0.1, Steps: tries}
+}
 
 // Client talks to registries. It is safe for concurrent use. A Client keeps connections
 // and tokens; make one per process, and one With per set of credentials, and keep them.
@@ -33,7 +36,7 @@ type shared struct {
 	guard      *guard
 	dialer     *dialer
 	mirrors    []mirror
-	limits     Limits
+	limits     limits.Registry
 	tokenHosts []TokenHost
 	userAgent  string
 	backoff    remote.Backoff
@@ -54,19 +57,20 @@ func New(cfg Config) (*Client, error) {
 	for _, m := range mirrors {
 		policy.privateHosts[canonicalHost(m.endpoint.RegistryStr())] = struct{}{}
 	}
-	d := newDialer(policy)
+	bounds := cfg.Limits.WithDefaults()
+	d := newDialer(policy, bounds.ConnectTimeout.Std())
 	s := &shared{
 		dialer: d,
 		guard: &guard{
-			next:      newTransport(d, pool),
+			next:      newTransport(d, pool, bounds.RequestsPerHost),
 			policy:    policy,
 			plainHTTP: newHostSet(cfg.UnsafePlainHTTPHosts),
 		},
 		mirrors:    mirrors,
-		limits:     cfg.Limits.withDefaults(),
+		limits:     bounds,
 		tokenHosts: cfg.TokenHosts,
 		userAgent:  cmp.Or(cfg.UserAgent, "basewright"),
-		backoff:    backoff,
+		backoff:    backoff(bounds.Tries),
 	}
 	return s.client(nil)
 }
@@ -116,7 +120,7 @@ func (c *Client) DialContext(ctx context.Context, network, address string) (net.
 }
 
 // Limits returns the limits of c, defaults filled in.
-func (c *Client) Limits() Limits { return c.limits }
+func (c *Client) Limits() limits.Registry { return c.limits }
 
 // Parse reads a reference as a Dockerfile has it: "alpine" is docker.io/library/alpine:latest,
 // and a digest wins over a tag. A malformed one is Terminal with reason UpstreamInvalid.

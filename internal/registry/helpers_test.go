@@ -33,7 +33,7 @@ func testClient(t *testing.T, cfg Config) *Client {
 
 // resolving makes every name have the address 127.0.0.1.
 func resolving(c *Client) {
-	d := newDialer(c.guard.policy)
+	d := newDialer(c.guard.policy, time.Second)
 	d.lookup = func(context.Context, string, string) ([]netip.Addr, error) {
 		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
 	}

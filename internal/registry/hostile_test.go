@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
 )
 
@@ -113,7 +114,7 @@ func TestHostileManifests(t *testing.T) {
 	for desc, tt := range tests {
 		t.Run(desc, func(t *testing.T) {
 			host := serve(t, afterPing(tt.answer))
-			c := testClient(t, Config{Limits: Limits{ManifestBytes: 1 << 20, RequestTimeout: 500 * time.Millisecond}})
+			c := testClient(t, Config{Limits: limits.Registry{ManifestBytes: 1 << 20, RequestTimeout: limits.Duration(500 * time.Millisecond)}})
 			_, err := c.Manifest(t.Context(), parse(t, c, host+"/"+tt.ref))
 			if got := fault(err); got != tt.want {
 				t.Errorf("got %s: %v, want %s", got, err, tt.want)
@@ -130,7 +131,7 @@ func TestAnEndlessPingIsCutOff(t *testing.T) {
 		}
 		w.WriteHeader(http.StatusNotFound)
 	}))
-	c := testClient(t, Config{Limits: Limits{ManifestBytes: 1 << 20, RequestTimeout: time.Minute}})
+	c := testClient(t, Config{Limits: limits.Registry{ManifestBytes: 1 << 20, RequestTimeout: limits.Duration(time.Minute)}})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	_, err := c.Manifest(ctx, parse(t, c, host+"/x:1"))
@@ -165,7 +166,7 @@ func TestThrottling(t *testing.T) {
 			}))
 			c := testClient(t, Config{})
 			resp := &http.Response{StatusCode: tt.status, Header: http.Header{"Retry-After": {tt.header}}}
-			if got := (&answers{now: func() time.Time { return now }}).retryAfter(resp); max(got, 0) != tt.after {
+			if got := (&answers{limits: c.limits, now: func() time.Time { return now }}).retryAfter(resp); max(got, 0) != tt.after {
 				t.Errorf("retryAfter = %s", got)
 			}
 			_, err := c.Manifest(t.Context(), parse(t, c, host+"/x:1"))

@@ -63,17 +63,17 @@ func (c *Client) open(ctx context.Context, ref name.Digest, doing string) (*remo
 // fits compares what a manifest says with the limits. go-containerregistry reads a config
 // of any size into memory, and holds layers to the sizes that are checked here.
 func (c *Client) fits(doing string, m *v1.Manifest) error {
-	if m.Config.Size < 0 || m.Config.Size > c.limits.ManifestBytes {
-		return tooLarge(doing, "the config", c.limits.ManifestBytes)
+	if m.Config.Size < 0 || m.Config.Size > int64(c.limits.ManifestBytes) {
+		return tooLarge(doing, "the config", int64(c.limits.ManifestBytes))
 	}
 	if len(m.Layers) > c.limits.Layers {
 		return tooLarge(doing, "the number of layers", int64(c.limits.Layers))
 	}
-	left := c.limits.ImageBytes
+	left := int64(c.limits.ImageBytes)
 	for _, l := range m.Layers {
 		left -= l.Size
 		if l.Size < 0 || left < 0 {
-			return tooLarge(doing, "the sum of the layers", c.limits.ImageBytes)
+			return tooLarge(doing, "the sum of the layers", int64(c.limits.ImageBytes))
 		}
 	}
 	return nil

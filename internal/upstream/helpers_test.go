@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 
+	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
 	"github.com/ibshafique/base-images/internal/registry"
 )
@@ -62,7 +63,7 @@ func newServer(t *testing.T) *server {
 
 func client(t *testing.T, mirrors ...registry.Mirror) *registry.Client {
 	t.Helper()
-	c, err := registry.New(registry.Config{UnsafeLoopback: true, Mirrors: mirrors, Limits: registry.Limits{RequestTimeout: 10 * time.Second}})
+	c, err := registry.New(registry.Config{UnsafeLoopback: true, Mirrors: mirrors, Limits: limits.Registry{RequestTimeout: limits.Duration(10 * time.Second)}})
 	if err != nil {
 		t.Fatal(err)
 	}
