@@ -62,7 +62,7 @@ func New(cfg Config) (*Client, error) {
 	s := &shared{
 		dialer: d,
 		guard: &guard{
-			next:      newTransport(d, pool, bounds.RequestsPerHost),
+			next:      newLimiter(newTransport(d, pool, bounds.RequestsPerHost), bounds.RequestsPerHost),
 			policy:    policy,
 			plainHTTP: newHostSet(cfg.UnsafePlainHTTPHosts),
 		},
@@ -108,8 +108,9 @@ func (s *shared) client(keychain authn.Keychain) (*Client, error) {
 }
 
 // HTTPClient returns a client with the same rules for addresses, TLS and redirects, for
-// other HTTPS services such as git. It has no credentials, no limit on bodies and no
-// timeout but that for headers (2 minutes): the request's context and the reader bound those.
+// other HTTPS services such as git. Its requests count for Limits.RequestsPerHost. It has no
+// credentials, no limit on bodies and no timeout but that for headers (2 minutes): the
+// request's context and the reader bound those.
 func (c *Client) HTTPClient() *http.Client {
 	return &http.Client{Transport: c.guard, CheckRedirect: keepCredentialsHome}
 }

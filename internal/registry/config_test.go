@@ -62,7 +62,7 @@ func TestCABundleIsTrusted(t *testing.T) {
 
 func TestTransportSettings(t *testing.T) {
 	c := testClient(t, Config{})
-	tr := c.guard.next.(*http.Transport)
+	tr := c.limiter().next.(*http.Transport)
 	if tr.Proxy != nil {
 		t.Error("a proxy would defeat the check of addresses")
 	}
