@@ -40,6 +40,7 @@ type shared struct {
 	tokenHosts []TokenHost
 	userAgent  string
 	backoff    remote.Backoff
+	timing     timing
 }
 
 // New makes an anonymous Client. The error names the setting that is wrong, with its index
@@ -71,6 +72,7 @@ func New(cfg Config) (*Client, error) {
 		tokenHosts: cfg.TokenHosts,
 		userAgent:  cmp.Or(cfg.UserAgent, "basewright"),
 		backoff:    backoff(bounds.Tries),
+		timing:     realTime,
 	}
 	return s.client(nil)
 }
@@ -85,13 +87,24 @@ func (c *Client) With(keychain authn.Keychain) *Client {
 	return other
 }
 
+// client puts the layers together that a request goes through, from the outside in:
+//
+//   - go-containerregistry, which logs in, follows redirects and repeats what broke;
+//   - answers, one per set of credentials: who may see them, what an answer may say and how
+//     much of it, and the pauses that a registry asks for;
+//   - guard: TLS, redirects and addresses, also of each hop, which comes as a request of its own;
+//   - limiter: a slot at the host. It is below all that sends requests again or elsewhere, so
+//     that waiting for that holds none, and above connections, which HTTP/2 shares;
+//   - http.Transport, whose dialer checks the addresses that names have.
+//
+// HTTPClient begins at guard.
 func (s *shared) client(keychain authn.Keychain) (*Client, error) {
 	if keychain == nil {
 		keychain = authn.NewMultiKeychain()
 	}
 	creds := newCredentials(keychain, s.tokenHosts)
 	options := []remote.Option{
-		remote.WithTransport(&answers{next: s.guard, limits: s.limits, credentials: creds, now: time.Now}),
+		remote.WithTransport(&answers{next: s.guard, limits: s.limits, credentials: creds, timing: s.timing}),
 		remote.WithAuthFromKeychain(creds),
 		remote.WithUserAgent(s.userAgent),
 		remote.WithRetryBackoff(s.backoff),

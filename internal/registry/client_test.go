@@ -16,14 +16,13 @@ import (
 )
 
 func TestOneCancelledLoginDoesNotSpeakForOthers(t *testing.T) {
-	c := testClient(t, Config{})
-	err := c.classify(t.Context(), "reading", fmt.Errorf("login: %w", context.Canceled))
-	if fault(err) != "Transient RegistryUnavailable" {
+	err := reading("reading").outcome(t.Context(), fmt.Errorf("login: %w", context.Canceled))
+	if fault(err) != "Transient RegistryTimeout" {
 		t.Errorf("got %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := c.classify(ctx, "reading", context.Canceled); fault(err) != "plain" || !errors.Is(err, context.Canceled) {
+	if err := reading("reading").outcome(ctx, context.Canceled); fault(err) != "plain" || !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -32,7 +32,7 @@ func (c *Client) Head(ctx context.Context, ref name.Reference) (v1.Descriptor, e
 	if err == nil {
 		return *desc, nil
 	}
-	err = c.classify(ctx, "looking up "+Name(ref), err)
+	err = reading("looking up "+Name(ref)).outcome(ctx, err)
 	if isFault(err) || ctx.Err() != nil {
 		return v1.Descriptor{}, err
 	}
@@ -52,7 +52,7 @@ func (c *Client) Manifest(ctx context.Context, ref name.Reference) (Manifest, er
 	doing := "reading manifest " + Name(ref)
 	desc, err := c.puller.Get(ctx, ref)
 	if err != nil {
-		return Manifest{}, c.classify(ctx, doing, err)
+		return Manifest{}, reading(doing).outcome(ctx, err)
 	}
 	return newManifest(doing, desc.Descriptor, desc.Manifest)
 }
@@ -112,7 +112,7 @@ func manifestType(header types.MediaType, raw []byte) (types.MediaType, error) {
 func (c *Client) PutManifest(ctx context.Context, ref name.Reference, m Manifest) error {
 	ctx, cancel := context.WithTimeout(ctx, c.limits.RequestTimeout.Std())
 	defer cancel()
-	return c.classify(ctx, "writing manifest "+Name(ref), c.pusher.Put(ctx, ref, content{m}))
+	return writing("writing manifest "+Name(ref), ref.Context()).outcome(ctx, c.pusher.Put(ctx, ref, content{m}))
 }
 
 // Tag makes tag point to m, which must be in the same repository.

@@ -49,7 +49,7 @@ func newServer(t *testing.T) *server {
 		}
 		s.mu.Unlock()
 		if fail != 0 && r.URL.Path != "/v2/" {
-			w.Header().Set("Retry-After", "7")
+			w.Header().Set("Retry-After", "17")
 			w.WriteHeader(fail)
 			return
 		}

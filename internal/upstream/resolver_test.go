@@ -217,7 +217,7 @@ func namesBoth(t *testing.T, err error, hosts ...string) {
 			t.Errorf("%q does not name %s", err, host)
 		}
 	}
-	if f, ok := errors.AsType[*pipeline.Transient](err); ok && f.After != 7*time.Second {
+	if f, ok := errors.AsType[*pipeline.Transient](err); ok && f.After != 17*time.Second {
 		t.Errorf("After = %s", f.After)
 	}
 }
