@@ -93,8 +93,8 @@ func TestABodyMustKeepComing(t *testing.T) {
 	}
 }
 
-// dripping serves an image whose answers at path stop in the middle.
-func dripping(path string) http.Handler {
+// dripping serves an image whose answers at path stop in the middle, of which it tells.
+func dripping(path string, began chan<- struct{}) http.Handler {
 	store := inMemory()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet || !strings.Contains(r.URL.Path, path) {
@@ -104,6 +104,7 @@ func dripping(path string) http.Handler {
 		w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
 		_, _ = io.WriteString(w, "{")
 		_ = http.NewResponseController(w).Flush()
+		began <- struct{}{}
 		<-r.Context().Done()
 	})
 }
@@ -114,11 +115,10 @@ func TestADripIsGivenUp(t *testing.T) {
 		"in a config":   {"/blobs/", "the blob brought less than 256Ki in 1m0s"},
 	} {
 		t.Run(desc, func(t *testing.T) {
-			clock := newFakeTime()
+			clock, began, failed := newFakeTime(), make(chan struct{}, 1), make(chan error, 1)
 			c := timed(t, Config{Limits: limits.Registry{RequestTimeout: limits.Duration(time.Hour)}}, clock)
-			repo := must(c.Repository(serve(t, dripping(tt.path)) + "/x"))
+			repo := must(c.Repository(serve(t, dripping(tt.path, began)) + "/x"))
 			ref := must(c.PushImage(t.Context(), repo, randomImage(t)))
-			failed := make(chan error)
 			go func() {
 				img, err := c.Image(t.Context(), ref)
 				if err == nil {
@@ -126,9 +126,17 @@ func TestADripIsGivenUp(t *testing.T) {
 				}
 				failed <- Classify("opening "+Name(ref), err)
 			}()
-			eventually(t, "a body is read", func() bool { return clock.pending() == 1 })
-			clock.pass(time.Minute)
-			err := <-failed
+			<-began
+			var err error
+			eventually(t, "it fails", func() bool {
+				clock.pass(time.Minute)
+				select {
+				case err = <-failed:
+					return true
+				default:
+					return false
+				}
+			})
 			if fault(err) != "Transient RegistryTooSlow" || !strings.Contains(err.Error(), tt.says) || !strings.Contains(err.Error(), "stallTimeout") {
 				t.Errorf("got %v", err)
 			}
