@@ -71,7 +71,7 @@ func New(cfg Config) (*Client, error) {
 		limits:     bounds,
 		tokenHosts: cfg.TokenHosts,
 		userAgent:  cmp.Or(cfg.UserAgent, "basewright"),
-		backoff:    backoff(bounds.Tries),
+		backoff:    backoff(max(bounds.Tries, 1)),
 		timing:     realTime,
 	}
 	return s.client(nil)

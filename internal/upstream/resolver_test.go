@@ -18,7 +18,6 @@ func TestRefresh(t *testing.T) {
 	old := s.pushIndex(t, "base", "1", amd64, arm64)
 	now := s.pushIndex(t, "base", "1", amd64, arm64)
 	latest := s.pushIndex(t, "base", "latest", amd64, arm64)
-	const absent = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 	base := s.host + "/base"
 	tests := map[string]struct {
 		refresh    Refresh
