@@ -9,6 +9,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
 	"github.com/ibshafique/base-images/internal/registry"
 )
@@ -47,13 +48,13 @@ func CheckPlatform(img v1.Image, p pipeline.Platform) error {
 // runs x86-64 and i386, linux/arm64 runs AArch64 and ARM, and BPF is allowed in both.
 //
 // The first foreign file is Terminal with reason WrongArchitecture. A layer that is no
-// archive is Terminal with reason ImageInvalid, one beyond limits Terminal with reason
+// archive is Terminal with reason ImageInvalid, one beyond bounds Terminal with reason
 // ImageTooLarge; errors of reading are classified as by registry.Classify. Layers are streamed
 // from the top down, each once; memory is bounded by 64 MiB for paths.
 //
 // The check is stricter than the file system in one place: of two entries with one path in
 // one layer, both count.
-func Architecture(ctx context.Context, img v1.Image, p pipeline.Platform, limits registry.Limits) (Facts, error) {
+func Architecture(ctx context.Context, img v1.Image, p pipeline.Platform, bounds limits.Registry) (Facts, error) {
 	if err := CheckPlatform(img, p); err != nil {
 		return Facts{}, err
 	}
@@ -61,7 +62,7 @@ func Architecture(ctx context.Context, img v1.Image, p pipeline.Platform, limits
 	if err != nil {
 		return Facts{}, registry.Classify("reading the layers of the image for "+p.String(), err)
 	}
-	s := &scan{platform: p, limits: limits, hidden: newHidden()}
+	s := &scan{platform: p, limits: bounds, hidden: newHidden()}
 	for i, layer := range slices.Backward(layers) {
 		s.lowest = i == 0
 		if err := s.layer(ctx, layer); err != nil {

@@ -14,8 +14,8 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
-	"github.com/ibshafique/base-images/internal/registry"
 )
 
 func fault(err error) string {
@@ -125,15 +125,15 @@ func TestHostileLayers(t *testing.T) {
 	}
 	tests := map[string]struct {
 		layer  []byte
-		limits registry.Limits
+		limits limits.Registry
 		want   string
 	}{
-		"a gzip bomb is cut off by its size":       {gzipBomb, registry.Limits{ImageBytes: 1 << 20, Entries: 9, Ratio: 1 << 40}, "Terminal ImageTooLarge"},
-		"a gzip bomb is cut off by its ratio":      {gzipBomb, registry.Limits{ImageBytes: 1 << 40, Entries: 9, Ratio: 300}, "Terminal ImageTooLarge"},
-		"a zstd bomb is cut off by its ratio":      {zstandard(t, bomb), registry.Limits{ImageBytes: 1 << 40, Entries: 9, Ratio: 300}, "Terminal ImageTooLarge"},
-		"a bomb behind the archive is no way out":  {gzipped(t, append(archive(t), zeros[:2<<20]...)), registry.Limits{ImageBytes: 1 << 20, Entries: 9, Ratio: 1 << 40}, ""},
-		"too many entries are refused":             {gzipped(t, archive(t, many...)), registry.Limits{ImageBytes: 1 << 30, Entries: 39, Ratio: 300}, "Terminal ImageTooLarge"},
-		"as many entries as allowed pass":          {gzipped(t, archive(t, many...)), registry.Limits{ImageBytes: 1 << 30, Entries: 40, Ratio: 300}, ""},
+		"a gzip bomb is cut off by its size":       {gzipBomb, limits.Registry{ImageBytes: 1 << 20, Entries: 9, Ratio: 1 << 40}, "Terminal ImageTooLarge"},
+		"a gzip bomb is cut off by its ratio":      {gzipBomb, limits.Registry{ImageBytes: 1 << 40, Entries: 9, Ratio: 300}, "Terminal ImageTooLarge"},
+		"a zstd bomb is cut off by its ratio":      {zstandard(t, bomb), limits.Registry{ImageBytes: 1 << 40, Entries: 9, Ratio: 300}, "Terminal ImageTooLarge"},
+		"a bomb behind the archive is no way out":  {gzipped(t, append(archive(t), zeros[:2<<20]...)), limits.Registry{ImageBytes: 1 << 20, Entries: 9, Ratio: 1 << 40}, ""},
+		"too many entries are refused":             {gzipped(t, archive(t, many...)), limits.Registry{ImageBytes: 1 << 30, Entries: 39, Ratio: 300}, "Terminal ImageTooLarge"},
+		"as many entries as allowed pass":          {gzipped(t, archive(t, many...)), limits.Registry{ImageBytes: 1 << 30, Entries: 40, Ratio: 300}, ""},
 		"a path beyond PATH_MAX is refused":        {gzipped(t, archive(t, file(strings.Repeat("a/", 3000)+"a", ""))), defaults, "Terminal ImageTooLarge"},
 		"a path of many levels is refused":         {gzipped(t, archive(t, file(strings.Repeat("a/", maxDepth+1)+"a", ""))), defaults, "Terminal ImageTooLarge"},
 		"a link target beyond PATH_MAX is refused": {gzipped(t, archive(t, entry{name: "a", link: strings.Repeat("a", maxPath+1)})), defaults, "Terminal ImageTooLarge"},
@@ -261,7 +261,7 @@ func BenchmarkArchitecture(b *testing.B) {
 			b.SetBytes(int64(len(plain)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := Architecture(b.Context(), img, amd64, registry.Limits{ImageBytes: 1 << 40, Entries: 1000, Ratio: 1 << 40}); err != nil {
+				if _, err := Architecture(b.Context(), img, amd64, limits.Registry{ImageBytes: 1 << 40, Entries: 1000, Ratio: 1 << 40}); err != nil {
 					b.Fatal(err)
 				}
 			}

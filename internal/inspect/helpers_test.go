@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
 	"github.com/ibshafique/base-images/internal/registry"
 )
@@ -126,7 +127,7 @@ func imageOf(t testing.TB, p pipeline.Platform, layers ...[]byte) v1.Image {
 	return img
 }
 
-var defaults = registry.Limits{ImageBytes: 1 << 30, Entries: 1000, Ratio: 300}
+var defaults = limits.Registry{ImageBytes: 1 << 30, Entries: 1000, Ratio: 300}
 
 // pushed puts img into a registry and opens it there.
 func pushed(t testing.TB, img v1.Image) (opened v1.Image, host string) {

@@ -9,6 +9,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
 	"github.com/ibshafique/base-images/internal/registry"
 )
@@ -16,7 +17,7 @@ import (
 // scan walks the layers of one image from the top down.
 type scan struct {
 	platform pipeline.Platform
-	limits   registry.Limits
+	limits   limits.Registry
 	hidden   *hidden
 	// linked are targets of hard links that show although the target may not.
 	linked map[string]struct{}

@@ -9,6 +9,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/registry"
 )
 
@@ -68,7 +69,7 @@ func (s *source) Read(p []byte) (int, error) {
 type meter struct {
 	r      io.Reader
 	in     *source
-	limits registry.Limits
+	limits limits.Registry
 	total  *int64
 	n      int64
 	err    error
@@ -82,10 +83,10 @@ func (m *meter) Read(p []byte) (int, error) {
 	m.n += int64(n)
 	*m.total += int64(n)
 	switch {
-	case *m.total > m.limits.ImageBytes:
-		m.err = &registry.TooLargeError{What: "the decompressed image", Limit: m.limits.ImageBytes}
-	case m.n > ratioFrom && m.n/max(m.in.n, 1) > m.limits.Ratio:
-		m.err = &registry.TooLargeError{What: "the ratio of a decompressed layer to its compressed size", Limit: m.limits.Ratio}
+	case *m.total > int64(m.limits.ImageBytes):
+		m.err = &registry.TooLargeError{What: "the decompressed image", Limit: int64(m.limits.ImageBytes)}
+	case m.n > ratioFrom && m.n/max(m.in.n, 1) > int64(m.limits.Ratio):
+		m.err = &registry.TooLargeError{What: "the ratio of a decompressed layer to its compressed size", Limit: int64(m.limits.Ratio)}
 	}
 	if m.err != nil {
 		return 0, m.err

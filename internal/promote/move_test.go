@@ -175,7 +175,7 @@ func TestMoveCanBeRepeated(t *testing.T) {
 		if tag != "b" {
 			return false
 		}
-		rw.Header().Set("Retry-After", "1")
+		rw.Header().Set("Retry-After", "60")
 		rw.WriteHeader(http.StatusServiceUnavailable)
 		return true
 	}

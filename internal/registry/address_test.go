@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"testing"
+	"time"
 )
 
 func TestAddressPolicy(t *testing.T) {
@@ -72,7 +73,7 @@ func TestDialerDialsTheAddressThatItChecked(t *testing.T) {
 	answers := []string{"93.184.216.34", "169.254.169.254"} // a name that is rebound
 	lookups := 0
 	var dialled []string
-	d := newDialer(addressPolicy{})
+	d := newDialer(addressPolicy{}, time.Second)
 	d.lookup = func(context.Context, string, string) ([]netip.Addr, error) {
 		lookups++
 		return []netip.Addr{netip.MustParseAddr(answers[lookups-1])}, nil
@@ -96,7 +97,7 @@ func TestDialerDialsTheAddressThatItChecked(t *testing.T) {
 }
 
 func TestDialerRefusesANameWithOneBadAddress(t *testing.T) {
-	d := newDialer(addressPolicy{})
+	d := newDialer(addressPolicy{}, time.Second)
 	d.lookup = func(context.Context, string, string) ([]netip.Addr, error) {
 		return []netip.Addr{netip.MustParseAddr("93.184.216.34"), netip.MustParseAddr("127.0.0.1")}, nil
 	}
@@ -110,8 +111,26 @@ func TestDialerRefusesANameWithOneBadAddress(t *testing.T) {
 	}
 }
 
+func TestDialerGivesEachAddressItsTime(t *testing.T) {
+	d := newDialer(addressPolicy{}, time.Hour)
+	d.lookup = func(context.Context, string, string) ([]netip.Addr, error) {
+		return []netip.Addr{netip.MustParseAddr("93.184.216.34"), netip.MustParseAddr("93.184.216.35")}, nil
+	}
+	dialled := 0
+	d.dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		dialled++
+		if at, ok := ctx.Deadline(); !ok || time.Until(at) > time.Hour {
+			t.Errorf("a dial has the deadline %s", at)
+		}
+		return nil, errors.New("unreachable")
+	}
+	if _, err := d.DialContext(t.Context(), "tcp", "dual.example:443"); err == nil || dialled != 2 {
+		t.Errorf("%d addresses were dialled: %v", dialled, err)
+	}
+}
+
 func TestDialerTriesTheNextAddress(t *testing.T) {
-	d := newDialer(addressPolicy{})
+	d := newDialer(addressPolicy{}, time.Second)
 	d.lookup = func(context.Context, string, string) ([]netip.Addr, error) {
 		return []netip.Addr{netip.MustParseAddr("2606:2800:220:1::1"), netip.MustParseAddr("93.184.216.34")}, nil
 	}

@@ -6,27 +6,12 @@ import (
 	"io"
 	"net/http"
 	"path"
-	"strconv"
 	"strings"
-	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/ibshafique/base-images/internal/limits"
 )
-
-// maxRetryAfter is the longest pause that a registry can ask for.
-const maxRetryAfter = time.Hour
-
-// ThrottledError is an answer that says when to come back. It is not retried here.
-type ThrottledError struct {
-	Host   string
-	Status int
-	// After is what Retry-After asks for, at most an hour.
-	After time.Duration
-}
-
-func (e *ThrottledError) Error() string {
-	return fmt.Sprintf("%s answers %d and asks to wait %s", e.Host, e.Status, e.After)
-}
 
 // TooLargeError says that something is larger than a limit.
 type TooLargeError struct {
@@ -49,9 +34,9 @@ func (e *DigestError) Error() string {
 // limit for a manifest is 100 MiB and which has none for other answers.
 type answers struct {
 	next        http.RoundTripper
-	limits      Limits
+	limits      limits.Registry
 	credentials *credentials
-	now         func() time.Time
+	timing
 }
 
 func (a *answers) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -59,6 +44,18 @@ func (a *answers) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, err
 	}
+	for try := 1; ; try++ {
+		resp, err := a.once(req)
+		if err == nil {
+			return resp, nil
+		}
+		if req, err = a.again(req, err, try); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (a *answers) once(req *http.Request) (*http.Response, error) {
 	resp, err := a.next.RoundTrip(req)
 	if err != nil {
 		return nil, err
@@ -81,9 +78,9 @@ func (a *answers) check(first *http.Request, resp *http.Response) error {
 	case kind == "manifests" && resp.StatusCode == http.StatusOK:
 		return a.readManifest(id, resp)
 	case kind == "blobs":
-		bound(resp, "the blob", a.limits.ImageBytes)
+		a.bound(resp, "the blob", a.limits.ImageBytes)
 	default:
-		bound(resp, "the answer", a.limits.ManifestBytes)
+		a.bound(resp, "the answer", a.limits.ManifestBytes)
 	}
 	return nil
 }
@@ -95,7 +92,7 @@ func resource(p string) (kind, id string) {
 }
 
 func (a *answers) readManifest(id string, resp *http.Response) error {
-	bound(resp, "the manifest", a.limits.ManifestBytes)
+	a.bound(resp, "the manifest", a.limits.ManifestBytes)
 	raw, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return err
@@ -131,25 +128,10 @@ func sameDigest(want, got string) error {
 	return &DigestError{Want: want, Got: got}
 }
 
-// retryAfter is zero if the answer is none of those that ask to wait, or names no time
-// (RFC 9110, section 10.2.3).
-func (a *answers) retryAfter(resp *http.Response) time.Duration {
-	if resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode != http.StatusServiceUnavailable {
-		return 0
-	}
-	v := resp.Header.Get("Retry-After")
-	if s, err := strconv.ParseInt(v, 10, 32); err == nil {
-		return min(time.Duration(s)*time.Second, maxRetryAfter)
-	}
-	if t, err := http.ParseTime(v); err == nil {
-		return min(t.Sub(a.now()), maxRetryAfter)
-	}
-	return 0
-}
-
-// bound makes reading the body fail with a TooLargeError beyond limit.
-func bound(resp *http.Response, what string, limit int64) {
-	resp.Body = &boundedBody{ReadCloser: resp.Body, left: limit, err: &TooLargeError{What: what, Limit: limit}}
+// bound makes reading the body fail with a TooLargeError beyond limit, and with a StallError if it comes in drops.
+func (a *answers) bound(resp *http.Response, what string, limit limits.Bytes) {
+	a.steady(resp, what)
+	resp.Body = &boundedBody{ReadCloser: resp.Body, left: int64(limit), err: &TooLargeError{What: what, Limit: int64(limit)}}
 }
 
 type boundedBody struct {

@@ -8,10 +8,11 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
+	"slices"
 	"strings"
 	"syscall"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"github.com/ibshafique/base-images/internal/pipeline"
@@ -22,81 +23,163 @@ import (
 //
 //	refused address, host or redirect     Terminal RegistryAddressNotAllowed
 //	over a limit                          Terminal ImageTooLarge
-//	tag that must not move                Terminal TagImmutable
-//	401, 403                              Terminal RegistryDenied
+//	401                                   Terminal RegistryUnauthorized
+//	403                                   Terminal RegistryDenied
 //	404                                   Terminal ImageNotFound
 //	other 4xx                             Terminal RegistryRejected
 //	bytes with another digest             Transient DigestMismatch
-//	408, 429, 5xx, timeouts, DNS, TLS,
-//	connections refused or broken         Transient RegistryUnavailable, After from Retry-After
+//	429                                   Transient RegistryThrottled, After from Retry-After
+//	408, and time-outs of all kinds       Transient RegistryTimeout
+//	an answer that comes in drops         Transient RegistryTooSlow
+//	5xx, DNS, TLS, connections that
+//	are refused or broken                 Transient RegistryUnavailable, After from Retry-After
+//
+// The methods of Client that write say instead, whichever of their requests failed, also
+// one for a token:
+//
+//	401, 403                              Terminal PushDenied
+//	404                                   Terminal RepositoryNotFound
+//	404 of an upload that was begun       Transient RegistryUnavailable
+//	404 of what a manifest refers to      Terminal ImageNotFound
+//	tag that must not move                Terminal TagImmutable
 //
 // A fault stays what it is. context.Canceled, and what is none of the above, are wrapped
 // and have no type. nil stays nil.
-func Classify(doing string, err error) error {
+func Classify(doing string, err error) error { return reading(doing).classify(err) }
+
+// attempt is what was tried.
+type attempt struct {
+	doing string
+	// repository that was to be written; empty for a read.
+	repository string
+}
+
+func reading(doing string) attempt { return attempt{doing: doing} }
+
+func writing(doing string, repo name.Repository) attempt {
+	return attempt{doing: doing, repository: RepositoryName(repo)}
+}
+
+// outcome is classify for a call with ctx. Calls share the login at a registry; one that
+// was cancelled during it does not speak for the others.
+func (a attempt) outcome(ctx context.Context, err error) error {
+	if errors.Is(err, context.Canceled) && !errors.Is(ctx.Err(), context.Canceled) {
+		err = errSlow
+	}
+	return a.classify(err)
+}
+
+func (a attempt) classify(err error) error {
 	if err == nil {
 		return nil
 	}
 	if isFault(err) || errors.Is(err, context.Canceled) {
-		return fmt.Errorf("%s: %w", doing, err)
+		return fmt.Errorf("%s: %w", a.doing, err)
 	}
-	for _, as := range []func(string, error) error{asRefusedAddress, asContent, asStatus, asUnavailable, asRefused} {
-		if fault := as(doing, err); fault != nil {
+	for _, as := range []func(error) error{a.asRefusedAddress, a.asContent, a.asStatus, a.asTimeout, a.asUnavailable, a.asRefused} {
+		if fault := as(err); fault != nil {
 			return fault
 		}
 	}
-	return fmt.Errorf("%s: %w", doing, err)
-}
-
-// classify is Classify for a call with ctx. Calls share the login at a registry; one that
-// was cancelled during it does not speak for the others.
-func (c *Client) classify(ctx context.Context, doing string, err error) error {
-	if errors.Is(err, errSlow) || errors.Is(err, context.Canceled) && !errors.Is(ctx.Err(), context.Canceled) {
-		return unavailable(doing, errSlow)
-	}
-	return Classify(doing, err)
+	return fmt.Errorf("%s: %w", a.doing, err)
 }
 
 func isFault(err error) bool {
-	_, transient := errors.AsType[*pipeline.Transient](err)
-	return transient || pipeline.IsTerminal(err) || pipeline.IsWaiting(err)
+	return pipeline.IsTransient(err) || pipeline.IsTerminal(err) || pipeline.IsWaiting(err)
 }
 
-func asRefusedAddress(doing string, err error) error {
+func (a attempt) asRefusedAddress(err error) error {
 	if _, ok := errors.AsType[*AddressError](err); ok {
-		return terminal(pipeline.ReasonRegistryAddress, doing, err, "")
+		return a.terminal(pipeline.ReasonRegistryAddress, err, "")
 	}
 	return nil
 }
 
-func asContent(doing string, err error) error {
+func (a attempt) asContent(err error) error {
 	if e, ok := errors.AsType[*TooLargeError](err); ok {
-		return tooLarge(doing, e.What, e.Limit)
+		return tooLarge(a.doing, e.What, e.Limit)
 	}
 	if _, ok := errors.AsType[*DigestError](err); ok {
-		return &pipeline.Transient{Reason: pipeline.ReasonDigestMismatch, Err: &opError{doing: doing, err: err}}
+		return a.transient(pipeline.ReasonDigestMismatch, err)
+	}
+	if _, ok := errors.AsType[*StallError](err); ok {
+		return a.transient(pipeline.ReasonRegistryTooSlow, err)
 	}
 	if e, ok := errors.AsType[*ThrottledError](err); ok {
-		return &pipeline.Transient{Reason: pipeline.ReasonRegistryUnavailable, After: e.After, Err: &opError{doing: doing, err: err}}
+		reason := pipeline.ReasonRegistryUnavailable
+		if e.Status == http.StatusTooManyRequests {
+			reason = pipeline.ReasonRegistryThrottled
+		}
+		return &pipeline.Transient{Reason: reason, After: e.After, Err: &opError{doing: a.doing, err: err}}
 	}
 	return nil
 }
 
-func asStatus(doing string, err error) error {
+func (a attempt) asStatus(err error) error {
 	e, ok := errors.AsType[*transport.Error](err)
 	if !ok {
 		return nil
 	}
+	if immutable(e) {
+		return a.terminal(pipeline.ReasonTagImmutable, err, "the tag exists and the registry does not let it move: choose another tag in spec.output.tags, or change the rule for this repository")
+	}
+	denied := a.unreadable
+	if a.repository != "" {
+		denied = a.unwritable
+	}
+	if fault := denied(e, err); fault != nil {
+		return fault
+	}
+	return a.asOtherStatus(e, err)
+}
+
+func (a attempt) unreadable(e *transport.Error, err error) error {
+	switch e.StatusCode {
+	case http.StatusUnauthorized:
+		return a.terminal(pipeline.ReasonRegistryUnauthorized, err, "the registry wants other credentials, or hides that there is no such repository: check its name and, if it is read with a secret, that secret")
+	case http.StatusForbidden:
+		return a.terminal(pipeline.ReasonRegistryDenied, err, "check that the repository exists and that whoever reads it is allowed to")
+	case http.StatusNotFound:
+		return a.terminal(pipeline.ReasonImageNotFound, err, "check the spelling of the repository and of the tag or digest")
+	}
+	return nil
+}
+
+func (a attempt) unwritable(e *transport.Error, err error) error {
+	switch e.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return a.terminal(pipeline.ReasonPushDenied, err, "the credentials of the push secret may not write to "+a.repository+": check spec.output.pushSecretRef and the rights of its user")
+	case http.StatusNotFound:
+		return a.missing(e, err)
+	}
+	return nil
+}
+
+// missing tells what the registry does not have, of which the repository is only the most common.
+func (a attempt) missing(e *transport.Error, err error) error {
 	switch {
-	case immutable(e):
-		return terminal(pipeline.ReasonTagImmutable, doing, err, "the tag exists and the registry does not let it move: choose another tag in spec.output.tags, or change the rule for this repository")
-	case e.StatusCode == http.StatusUnauthorized, e.StatusCode == http.StatusForbidden:
-		return terminal(pipeline.ReasonRegistryDenied, doing, err, "check that the repository exists and that the secret for this registry may use it")
-	case e.StatusCode == http.StatusNotFound:
-		return terminal(pipeline.ReasonImageNotFound, doing, err, "check the spelling of the repository and of the tag or digest")
-	case e.Temporary(), e.StatusCode >= 500, e.StatusCode == 499, e.StatusCode == http.StatusTooManyRequests:
-		return unavailable(doing, err)
+	case says(e, transport.BlobUploadUnknownErrorCode):
+		return a.transient(pipeline.ReasonRegistryUnavailable, err)
+	case says(e, transport.ManifestUnknownErrorCode, transport.BlobUnknownErrorCode, transport.ManifestBlobUnknownErrorCode):
+		return a.terminal(pipeline.ReasonImageNotFound, err, "what is written refers to something that is not in "+a.repository)
+	}
+	return a.terminal(pipeline.ReasonRepositoryNotFound, err, "check its name, and create the repository "+a.repository+" or allow the user of spec.output.pushSecretRef to")
+}
+
+func says(e *transport.Error, codes ...transport.ErrorCode) bool {
+	return slices.ContainsFunc(e.Errors, func(d transport.Diagnostic) bool { return slices.Contains(codes, d.Code) })
+}
+
+func (a attempt) asOtherStatus(e *transport.Error, err error) error {
+	switch {
+	case e.StatusCode == http.StatusRequestTimeout:
+		return a.transient(pipeline.ReasonRegistryTimeout, err)
+	case e.StatusCode == http.StatusTooManyRequests, says(e, transport.TooManyRequestsErrorCode):
+		return a.transient(pipeline.ReasonRegistryThrottled, err)
+	case e.Temporary(), e.StatusCode >= 500, e.StatusCode == 499:
+		return a.transient(pipeline.ReasonRegistryUnavailable, err)
 	case e.StatusCode >= 400:
-		return terminal(pipeline.ReasonRegistryRejected, doing, err, "")
+		return a.terminal(pipeline.ReasonRegistryRejected, err, "")
 	}
 	return nil
 }
@@ -119,16 +202,26 @@ func immutable(e *transport.Error) bool {
 	return false
 }
 
-func asUnavailable(doing string, err error) error {
+// asTimeout leaves a name server that is slow to asUnavailable: the registry was not asked.
+func (a attempt) asTimeout(err error) error {
+	e, network := errors.AsType[net.Error](err)
+	_, dns := errors.AsType[*net.DNSError](err)
+	if errors.Is(err, errSlow) || errors.Is(err, context.DeadlineExceeded) || network && !dns && e.Timeout() {
+		return a.transient(pipeline.ReasonRegistryTimeout, err)
+	}
+	return nil
+}
+
+func (a attempt) asUnavailable(err error) error {
 	if badCertificate(err) {
 		return &pipeline.Transient{Reason: pipeline.ReasonRegistryUnavailable, Err: &opError{
-			doing: doing, err: err, fix: "if its authority is private, add it to registries.caBundle",
+			doing: a.doing, err: err, fix: "if its authority is private, add it to registries.caBundle",
 		}}
 	}
 	_, network := errors.AsType[net.Error](err)
 	_, op := errors.AsType[*net.OpError](err)
 	if network && !isRefused(err) || op || broken(err) {
-		return unavailable(doing, err)
+		return a.transient(pipeline.ReasonRegistryUnavailable, err)
 	}
 	return nil
 }
@@ -147,7 +240,7 @@ func badCertificate(err error) bool {
 
 func broken(err error) bool {
 	for _, target := range []error{
-		context.DeadlineExceeded, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed,
+		io.EOF, io.ErrUnexpectedEOF, net.ErrClosed,
 		syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE,
 	} {
 		if errors.Is(err, target) {
@@ -157,78 +250,21 @@ func broken(err error) bool {
 	return false
 }
 
-func asRefused(doing string, err error) error {
+func (a attempt) asRefused(err error) error {
 	if isRefused(err) {
-		return terminal(pipeline.ReasonRegistryAddress, doing, err, "")
+		return a.terminal(pipeline.ReasonRegistryAddress, err, "")
 	}
 	return nil
 }
 
-func unavailable(doing string, err error) error {
-	return &pipeline.Transient{Reason: pipeline.ReasonRegistryUnavailable, Err: &opError{doing: doing, err: err}}
+func (a attempt) transient(reason string, err error) error {
+	return &pipeline.Transient{Reason: reason, Err: &opError{doing: a.doing, err: err}}
 }
 
-func terminal(reason, doing string, err error, fix string) error {
-	return &pipeline.Terminal{Reason: reason, Err: &opError{doing: doing, err: err, fix: fix}}
+func (a attempt) terminal(reason string, err error, fix string) error {
+	return &pipeline.Terminal{Reason: reason, Err: &opError{doing: a.doing, err: err, fix: fix}}
 }
 
 func tooLarge(doing, what string, limit int64) error {
-	return terminal(pipeline.ReasonImageTooLarge, doing, &TooLargeError{What: what, Limit: limit}, "")
-}
-
-// opError has a message that is short and the same each time, whatever a registry says.
-type opError struct {
-	doing, fix string
-	err        error
-}
-
-func (e *opError) Error() string {
-	msg := e.doing + ": " + clip(said(e.err))
-	if e.fix != "" {
-		msg += ": " + e.fix
-	}
-	return msg
-}
-
-func (e *opError) Unwrap() error { return e.err }
-
-// said is the message of err without what changes from call to call, such as local ports.
-func said(err error) string {
-	if e, ok := errors.AsType[*transport.Error](err); ok {
-		return saidByRegistry(e)
-	}
-	if e, ok := errors.AsType[*net.OpError](err); ok {
-		return fmt.Sprintf("%s %v: %v", e.Op, e.Addr, e.Err)
-	}
-	if e, ok := errors.AsType[*RefusedError](err); ok {
-		return e.Error()
-	}
-	if e, ok := errors.AsType[*url.Error](err); ok {
-		return e.Err.Error()
-	}
-	return err.Error()
-}
-
-func saidByRegistry(e *transport.Error) string {
-	var msg strings.Builder
-	fmt.Fprintf(&msg, "the registry answers %d", e.StatusCode)
-	for _, d := range e.Errors {
-		fmt.Fprintf(&msg, " %s (%s)", d.Code, d.Message)
-	}
-	return msg.String()
-}
-
-// clip bounds what others wrote, and keeps it on one line.
-func clip(s string) string {
-	const limit = 400
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
-	if len(s) > limit {
-		s = strings.ToValidUTF8(s[:limit], "") + "…"
-	}
-	return s
+	return reading(doing).terminal(pipeline.ReasonImageTooLarge, &TooLargeError{What: what, Limit: limit}, "")
 }

@@ -11,12 +11,16 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
+	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
 )
 
@@ -34,15 +38,19 @@ func TestClassify(t *testing.T) {
 		want string
 		says string // a setting or fact that the message must name
 	}{
-		"no error stays none":         {},
-		"401 is denied":               {err: status("GET", 401), want: "Terminal RegistryDenied", says: "secret"},
-		"403 is denied":               {err: status("GET", 403), want: "Terminal RegistryDenied"},
-		"404 is not found":            {err: status("GET", 404), want: "Terminal ImageNotFound"},
-		"408 is transient":            {err: status("GET", 408), want: "Transient RegistryUnavailable"},
-		"429 is transient":            {err: status("GET", 429), want: "Transient RegistryUnavailable"},
-		"500 is transient":            {err: status("GET", 500), want: "Transient RegistryUnavailable"},
-		"521 of a proxy is transient": {err: status("GET", 521), want: "Transient RegistryUnavailable"},
-		"400 is rejected":             {err: status("PUT", 400), want: "Terminal RegistryRejected"},
+		"no error stays none":           {},
+		"401 is unauthorized":           {err: status("GET", 401), want: "Terminal RegistryUnauthorized", says: "secret"},
+		"403 is denied":                 {err: status("GET", 403), want: "Terminal RegistryDenied"},
+		"404 is not found":              {err: status("GET", 404), want: "Terminal ImageNotFound"},
+		"408 is a time-out":             {err: status("GET", 408), want: "Transient RegistryTimeout"},
+		"429 is throttled":              {err: status("GET", 429), want: "Transient RegistryThrottled"},
+		"500 is an outage":              {err: status("GET", 500), want: "Transient RegistryUnavailable"},
+		"504 is an outage":              {err: status("GET", 504), want: "Transient RegistryUnavailable"},
+		"521 of a proxy is an outage":   {err: status("GET", 521), want: "Transient RegistryUnavailable"},
+		"429 that names its time":       {err: inURL(&ThrottledError{Status: 429}), want: "Transient RegistryThrottled"},
+		"503 that names its time":       {err: inURL(&ThrottledError{Status: 503}), want: "Transient RegistryUnavailable"},
+		"throttling under another name": {err: status("GET", 400, transport.Diagnostic{Code: transport.TooManyRequestsErrorCode}), want: "Transient RegistryThrottled"},
+		"400 is rejected":               {err: status("PUT", 400), want: "Terminal RegistryRejected"},
 		"an immutable tag of ECR": {
 			err:  status("PUT", 400, transport.Diagnostic{Code: "TAG_INVALID", Message: "The image tag 'a' already exists in the 'x' repository and cannot be overwritten because the tag is immutable."}),
 			want: "Terminal TagImmutable", says: "spec.output.tags",
@@ -60,7 +68,11 @@ func TestClassify(t *testing.T) {
 		"a refused connection":                    {err: inURL(refused), want: "Transient RegistryUnavailable"},
 		"a name that is not found":                {err: inURL(&net.DNSError{Name: "registry.example", IsNotFound: true}), want: "Transient RegistryUnavailable"},
 		"an answer that breaks off":               {err: fmt.Errorf("reading: %w", io.ErrUnexpectedEOF), want: "Transient RegistryUnavailable"},
-		"a deadline":                              {err: inURL(context.DeadlineExceeded), want: "Transient RegistryUnavailable"},
+		"a deadline":                              {err: inURL(context.DeadlineExceeded), want: "Transient RegistryTimeout"},
+		"our own time-out":                        {err: inURL(errSlow), want: "Transient RegistryTimeout"},
+		"a connection that times out":             {err: inURL(&net.OpError{Op: "dial", Net: "tcp", Err: os.ErrDeadlineExceeded}), want: "Transient RegistryTimeout"},
+		"a name server that times out":            {err: inURL(&net.DNSError{Name: "registry.example", IsTimeout: true}), want: "Transient RegistryUnavailable"},
+		"an answer in drops":                      {err: inURL(&StallError{What: "the blob", Bytes: 256 << 10, Within: limits.Duration(time.Minute)}), want: "Transient RegistryTooSlow", says: "limits.registry.stallBytes"},
 		"an unknown authority":                    {err: inURL(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}), want: "Transient RegistryUnavailable", says: "registries.caBundle"},
 		"a private address":                       {err: inURL(&AddressError{Host: "registry.example", Addr: netip.MustParseAddr("10.0.0.1"), Private: true}), want: "Terminal RegistryAddressNotAllowed", says: "registries.privateHosts"},
 		"a link-local address":                    {err: inURL(&AddressError{Host: "registry.example", Addr: netip.MustParseAddr("169.254.169.254")}), want: "Terminal RegistryAddressNotAllowed", says: "registries.privateHosts"},
@@ -89,6 +101,43 @@ func TestClassify(t *testing.T) {
 				if !strings.Contains(err.Error(), want) {
 					t.Errorf("%q does not name %q", err, want)
 				}
+			}
+		})
+	}
+}
+
+func TestClassifyAWrite(t *testing.T) {
+	unknown := func(code transport.ErrorCode) error {
+		return status("PUT", 404, transport.Diagnostic{Code: code, Message: "not here"})
+	}
+	tests := map[string]struct {
+		err  error
+		want string
+		says string
+	}{
+		"401 is denied":                                {err: status("POST", 401), want: "Terminal PushDenied", says: "spec.output.pushSecretRef"},
+		"403 is denied":                                {err: status("POST", 403), want: "Terminal PushDenied", says: "may not write to docker.io/library/x"},
+		"401 to the look before a push is, too":        {err: status("HEAD", 401), want: "Terminal PushDenied"},
+		"404 has no such repository":                   {err: status("POST", 404), want: "Terminal RepositoryNotFound", says: "create the repository docker.io/library/x"},
+		"404 of its name has none either":              {err: unknown(transport.NameUnknownErrorCode), want: "Terminal RepositoryNotFound"},
+		"404 of an upload that was begun is an outage": {err: unknown(transport.BlobUploadUnknownErrorCode), want: "Transient RegistryUnavailable"},
+		"404 of an image that an index lists":          {err: unknown(transport.ManifestUnknownErrorCode), want: "Terminal ImageNotFound", says: "docker.io/library/x"},
+		"404 of a layer":                               {err: unknown(transport.BlobUnknownErrorCode), want: "Terminal ImageNotFound"},
+		"429 is throttled":                             {err: status("PUT", 429), want: "Transient RegistryThrottled"},
+		"500 is an outage":                             {err: status("PUT", 500), want: "Transient RegistryUnavailable"},
+		"a deadline is a time-out":                     {err: inURL(context.DeadlineExceeded), want: "Transient RegistryTimeout"},
+		"400 is rejected":                              {err: status("PUT", 400), want: "Terminal RegistryRejected"},
+		"a tag that must not move":                     {err: status("PUT", 403, transport.Diagnostic{Code: "DENIED", Message: "Operation is disallowed on this registry, repository or image."}), want: "Terminal TagImmutable"},
+	}
+	repo, err := name.NewRepository("x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for desc, tt := range tests {
+		t.Run(desc, func(t *testing.T) {
+			err := writing("pushing x", repo).classify(tt.err)
+			if got := fault(err); got != tt.want || !strings.Contains(err.Error(), tt.says) || !errors.Is(err, tt.err) {
+				t.Errorf("got %s: %v", got, err)
 			}
 		})
 	}

@@ -12,13 +12,16 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
+	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
 )
 
-// backoff bounds go-containerregistry's own retries: three tries, with pauses of about
-// 0.5 s and 1.5 s. It retries 408, 429 without Retry-After, 499, 500, 502, 503, 504, 522,
-// and connections that broke. Everything later is the caller's queue.
-var backoff = remote.Backoff{Duration: 500 * time.Millisecond, Factor: 3, Jitter: 0.1, Steps: 3}
+// backoff bounds go-containerregistry's own retries: so many tries, with pauses of about
+// 0.5 s, 1.5 s and so on. It retries 408, 429 without Retry-After, 499, 500, 502, 503, 504,
+// 522, and connections that broke. Everything later is the caller's queue.
+func backoff(tries int) remote.Backoff {
+	return remote.Backoff{Duration: 500 * time.Millisecond, Factor: 3, Jitter: 0.1, Steps: tries}
+}
 
 // Client talks to registries. It is safe for concurrent use. A Client keeps connections
 // and tokens; make one per process, and one With per set of credentials, and keep them.
@@ -33,10 +36,11 @@ type shared struct {
 	guard      *guard
 	dialer     *dialer
 	mirrors    []mirror
-	limits     Limits
+	limits     limits.Registry
 	tokenHosts []TokenHost
 	userAgent  string
 	backoff    remote.Backoff
+	timing     timing
 }
 
 // New makes an anonymous Client. The error names the setting that is wrong, with its index
@@ -54,19 +58,21 @@ func New(cfg Config) (*Client, error) {
 	for _, m := range mirrors {
 		policy.privateHosts[canonicalHost(m.endpoint.RegistryStr())] = struct{}{}
 	}
-	d := newDialer(policy)
+	bounds := cfg.Limits.WithDefaults()
+	d := newDialer(policy, bounds.ConnectTimeout.Std())
 	s := &shared{
 		dialer: d,
 		guard: &guard{
-			next:      newTransport(d, pool),
+			next:      newLimiter(newTransport(d, pool, bounds.RequestsPerHost), bounds.RequestsPerHost),
 			policy:    policy,
 			plainHTTP: newHostSet(cfg.UnsafePlainHTTPHosts),
 		},
 		mirrors:    mirrors,
-		limits:     cfg.Limits.withDefaults(),
+		limits:     bounds,
 		tokenHosts: cfg.TokenHosts,
 		userAgent:  cmp.Or(cfg.UserAgent, "basewright"),
-		backoff:    backoff,
+		backoff:    backoff(max(bounds.Tries, 1)),
+		timing:     realTime,
 	}
 	return s.client(nil)
 }
@@ -81,13 +87,24 @@ func (c *Client) With(keychain authn.Keychain) *Client {
 	return other
 }
 
+// client puts the layers together that a request goes through, from the outside in:
+//
+//   - go-containerregistry, which logs in, follows redirects and repeats what broke;
+//   - answers, one per set of credentials: who may see them, what an answer may say and how
+//     much of it, and the pauses that a registry asks for;
+//   - guard: TLS, redirects and addresses, also of each hop, which comes as a request of its own;
+//   - limiter: a slot at the host. It is below all that sends requests again or elsewhere, so
+//     that waiting for that holds none, and above connections, which HTTP/2 shares;
+//   - http.Transport, whose dialer checks the addresses that names have.
+//
+// HTTPClient begins at guard.
 func (s *shared) client(keychain authn.Keychain) (*Client, error) {
 	if keychain == nil {
 		keychain = authn.NewMultiKeychain()
 	}
 	creds := newCredentials(keychain, s.tokenHosts)
 	options := []remote.Option{
-		remote.WithTransport(&answers{next: s.guard, limits: s.limits, credentials: creds, now: time.Now}),
+		remote.WithTransport(&answers{next: s.guard, limits: s.limits, credentials: creds, timing: s.timing}),
 		remote.WithAuthFromKeychain(creds),
 		remote.WithUserAgent(s.userAgent),
 		remote.WithRetryBackoff(s.backoff),
@@ -104,8 +121,9 @@ func (s *shared) client(keychain authn.Keychain) (*Client, error) {
 }
 
 // HTTPClient returns a client with the same rules for addresses, TLS and redirects, for
-// other HTTPS services such as git. It has no credentials, no limit on bodies and no
-// timeout but that for headers (2 minutes): the request's context and the reader bound those.
+// other HTTPS services such as git. Its requests count for Limits.RequestsPerHost. It has no
+// credentials, no limit on bodies and no timeout but that for headers (2 minutes): the
+// request's context and the reader bound those.
 func (c *Client) HTTPClient() *http.Client {
 	return &http.Client{Transport: c.guard, CheckRedirect: keepCredentialsHome}
 }
@@ -116,7 +134,7 @@ func (c *Client) DialContext(ctx context.Context, network, address string) (net.
 }
 
 // Limits returns the limits of c, defaults filled in.
-func (c *Client) Limits() Limits { return c.limits }
+func (c *Client) Limits() limits.Registry { return c.limits }
 
 // Parse reads a reference as a Dockerfile has it: "alpine" is docker.io/library/alpine:latest,
 // and a digest wins over a tag. A malformed one is Terminal with reason UpstreamInvalid.

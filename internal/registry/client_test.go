@@ -11,30 +11,31 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
+
+	"github.com/ibshafique/base-images/internal/limits"
 )
 
 func TestOneCancelledLoginDoesNotSpeakForOthers(t *testing.T) {
-	c := testClient(t, Config{})
-	err := c.classify(t.Context(), "reading", fmt.Errorf("login: %w", context.Canceled))
-	if fault(err) != "Transient RegistryUnavailable" {
+	err := reading("reading").outcome(t.Context(), fmt.Errorf("login: %w", context.Canceled))
+	if fault(err) != "Transient RegistryTimeout" {
 		t.Errorf("got %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := c.classify(ctx, "reading", context.Canceled); fault(err) != "plain" || !errors.Is(err, context.Canceled) {
+	if err := reading("reading").outcome(ctx, context.Canceled); fault(err) != "plain" || !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestImageLimits(t *testing.T) {
 	tests := map[string]struct {
-		limits Limits
+		limits limits.Registry
 		want   string
 	}{
 		"an image within the limits opens":               {},
-		"a manifest over the limit is not read":          {limits: Limits{ManifestBytes: 10}, want: "Terminal ImageTooLarge"},
-		"too many layers are refused":                    {limits: Limits{Layers: 1}, want: "Terminal ImageTooLarge"},
-		"layers that are too large together are refused": {limits: Limits{ImageBytes: 70}, want: "Terminal ImageTooLarge"},
+		"a manifest over the limit is not read":          {limits: limits.Registry{ManifestBytes: 10}, want: "Terminal ImageTooLarge"},
+		"too many layers are refused":                    {limits: limits.Registry{Layers: 1}, want: "Terminal ImageTooLarge"},
+		"layers that are too large together are refused": {limits: limits.Registry{ImageBytes: 70}, want: "Terminal ImageTooLarge"},
 	}
 	for desc, tt := range tests {
 		t.Run(desc, func(t *testing.T) {
@@ -64,7 +65,7 @@ func TestALargeConfigIsNotRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := testClient(t, Config{Limits: Limits{ManifestBytes: 5000}}).Image(t.Context(), ref); fault(err) != "Terminal ImageTooLarge" {
+	if _, err := testClient(t, Config{Limits: limits.Registry{ManifestBytes: 5000}}).Image(t.Context(), ref); fault(err) != "Terminal ImageTooLarge" {
 		t.Errorf("got %v", err)
 	}
 }

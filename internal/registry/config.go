@@ -12,12 +12,11 @@
 package registry
 
 import (
-	"cmp"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
-	"time"
 
+	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
 )
 
@@ -40,8 +39,8 @@ type Config struct {
 	// UserAgent is sent before go-containerregistry's own.
 	// Default: "basewright".
 	UserAgent string
-	// Limits bound what is read. Zero fields have their defaults.
-	Limits Limits
+	// Limits bound what is asked and what is read. Zero fields have their defaults.
+	Limits limits.Registry
 
 	// UnsafeLoopback allows loopback addresses, and HTTP without TLS to them. Only
 	// for tests.
@@ -69,37 +68,6 @@ type TokenHost = pipeline.TokenHost
 var wellKnownTokenHosts = []TokenHost{
 	{Registry: "index.docker.io", Host: "auth.docker.io"},
 	{Registry: "registry.gitlab.com", Host: "gitlab.com"},
-}
-
-// Limits bound what one operation may read or take.
-type Limits struct {
-	// ManifestBytes of one manifest, index or image config. Default: 4 MiB, the
-	// size that the distribution specification asks registries to accept.
-	ManifestBytes int64
-	// ImageBytes of all layers of one image, compressed and, when read,
-	// decompressed. Default: 4 GiB.
-	ImageBytes int64
-	// Layers of one image. Default: 512.
-	Layers int
-	// Entries of all layers' archives of one image. Default: 500,000.
-	Entries int
-	// Ratio of decompressed to compressed bytes of one layer, looked at after its
-	// first 64 MiB. Default: 300.
-	Ratio int64
-	// RequestTimeout of an operation on one manifest, retries included.
-	// Default: 30 s. The layers of an image have the caller's deadline.
-	RequestTimeout time.Duration
-}
-
-func (l Limits) withDefaults() Limits {
-	return Limits{
-		ManifestBytes:  cmp.Or(l.ManifestBytes, 4<<20),
-		ImageBytes:     cmp.Or(l.ImageBytes, 4<<30),
-		Layers:         cmp.Or(l.Layers, 512),
-		Entries:        cmp.Or(l.Entries, 500_000),
-		Ratio:          cmp.Or(l.Ratio, 300),
-		RequestTimeout: cmp.Or(l.RequestTimeout, 30*time.Second),
-	}
 }
 
 // roots are the system's certificate authorities and those of bundle. Every block must be

@@ -6,11 +6,11 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/name"
 
+	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
 )
 
@@ -62,15 +62,18 @@ func TestCABundleIsTrusted(t *testing.T) {
 
 func TestTransportSettings(t *testing.T) {
 	c := testClient(t, Config{})
-	tr := c.guard.next.(*http.Transport)
+	tr := c.limiter().next.(*http.Transport)
 	if tr.Proxy != nil {
 		t.Error("a proxy would defeat the check of addresses")
 	}
 	if tr.ResponseHeaderTimeout == 0 || tr.IdleConnTimeout == 0 || tr.MaxIdleConns == 0 {
 		t.Error("a timeout is missing")
 	}
-	want := Limits{ManifestBytes: 4 << 20, ImageBytes: 4 << 30, Layers: 512, Entries: 500_000, Ratio: 300, RequestTimeout: 30 * time.Second}
-	if diff := cmp.Diff(want, c.Limits()); diff != "" {
+}
+
+func TestLimitsHaveDefaults(t *testing.T) {
+	want := limits.Registry{Layers: 7}.WithDefaults()
+	if diff := cmp.Diff(want, testClient(t, Config{Limits: limits.Registry{Layers: 7}}).Limits()); diff != "" {
 		t.Error(diff)
 	}
 }

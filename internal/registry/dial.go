@@ -11,25 +11,24 @@ import (
 	"time"
 )
 
-const (
-	dialTimeout = 5 * time.Second
-	// maxAddresses of one host are tried, one after the other.
-	maxAddresses = 8
-)
+// maxAddresses of one host are tried, one after the other.
+const maxAddresses = 8
 
 // dialer connects to addresses that the policy allows. It looks a host up once and dials
 // what it checked, so that a second answer of the name server changes nothing.
 type dialer struct {
-	policy addressPolicy
-	lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)
-	dial   func(ctx context.Context, network, address string) (net.Conn, error)
+	policy  addressPolicy
+	timeout time.Duration // of each address
+	lookup  func(ctx context.Context, network, host string) ([]netip.Addr, error)
+	dial    func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-func newDialer(policy addressPolicy) *dialer {
+func newDialer(policy addressPolicy, timeout time.Duration) *dialer {
 	return &dialer{
-		policy: policy,
-		lookup: net.DefaultResolver.LookupNetIP,
-		dial:   (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext,
+		policy:  policy,
+		timeout: timeout,
+		lookup:  net.DefaultResolver.LookupNetIP,
+		dial:    (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext,
 	}
 }
 
@@ -55,7 +54,7 @@ func (d *dialer) DialContext(ctx context.Context, network, address string) (net.
 func (d *dialer) first(ctx context.Context, network, port string, addrs []netip.Addr) (net.Conn, error) {
 	var failed error = &net.AddrError{Err: "no addresses", Addr: port}
 	for _, a := range addrs[:min(len(addrs), maxAddresses)] {
-		conn, err := d.dial(ctx, network, net.JoinHostPort(a.Unmap().String(), port))
+		conn, err := d.one(ctx, network, net.JoinHostPort(a.Unmap().String(), port))
 		if err == nil {
 			return conn, nil
 		}
@@ -67,9 +66,15 @@ func (d *dialer) first(ctx context.Context, network, port string, addrs []netip.
 	return nil, failed
 }
 
+func (d *dialer) one(ctx context.Context, network, address string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	defer cancel()
+	return d.dial(ctx, network, address)
+}
+
 // newTransport has no proxy on purpose: a proxy resolves names itself, and so would defeat
 // the check of addresses. HTTPS_PROXY and its like are ignored.
-func newTransport(d *dialer, roots *x509.CertPool) *http.Transport {
+func newTransport(d *dialer, roots *x509.CertPool, idlePerHost int) *http.Transport {
 	return &http.Transport{
 		DialContext:            d.DialContext,
 		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
@@ -79,7 +84,7 @@ func newTransport(d *dialer, roots *x509.CertPool) *http.Transport {
 		ExpectContinueTimeout:  time.Second,
 		IdleConnTimeout:        90 * time.Second,
 		MaxIdleConns:           100,
-		MaxIdleConnsPerHost:    8,
+		MaxIdleConnsPerHost:    idlePerHost,
 		MaxResponseHeaderBytes: 256 << 10,
 		DisableCompression:     true, // digests are over the bytes on the wire
 	}

@@ -33,11 +33,11 @@ func testClient(t *testing.T, cfg Config) *Client {
 
 // resolving makes every name have the address 127.0.0.1.
 func resolving(c *Client) {
-	d := newDialer(c.guard.policy)
+	d := newDialer(c.guard.policy, time.Second)
 	d.lookup = func(context.Context, string, string) ([]netip.Addr, error) {
 		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
 	}
-	c.guard.next.(*http.Transport).DialContext = d.DialContext
+	c.limiter().next.(*http.Transport).DialContext = d.DialContext
 }
 
 func inMemory() http.Handler { return inmemory.New(inmemory.Logger(log.New(io.Discard, "", 0))) }
@@ -58,7 +58,11 @@ func serveTLS(t *testing.T, h http.Handler) (port string, ca []byte) {
 	srv.StartTLS()
 	t.Cleanup(srv.Close)
 	_, port = splitHost(srv.Listener.Addr().String())
-	return port, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})
+	return port, certificate(srv)
+}
+
+func certificate(srv *httptest.Server) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})
 }
 
 func parse(t *testing.T, c *Client, ref string) name.Reference {

@@ -26,7 +26,7 @@ func (c *Client) Image(ctx context.Context, ref name.Digest) (v1.Image, error) {
 	}
 	img, err := desc.Image()
 	if err != nil {
-		return nil, c.classify(ctx, doing, err)
+		return nil, reading(doing).outcome(ctx, err)
 	}
 	parsed, err := img.Manifest()
 	if err != nil {
@@ -46,7 +46,7 @@ func (c *Client) Index(ctx context.Context, ref name.Digest) (v1.ImageIndex, err
 		return nil, pipeline.Terminalf(pipeline.ReasonImageInvalid, "%s: it is an image of one platform, not an index", doing)
 	}
 	idx, err := desc.ImageIndex()
-	return idx, c.classify(ctx, doing, err)
+	return idx, reading(doing).outcome(ctx, err)
 }
 
 func (c *Client) open(ctx context.Context, ref name.Digest, doing string) (*remote.Descriptor, Manifest, error) {
@@ -54,7 +54,7 @@ func (c *Client) open(ctx context.Context, ref name.Digest, doing string) (*remo
 	defer done()
 	desc, err := c.puller.Get(opened, ref)
 	if err != nil {
-		return nil, Manifest{}, c.classify(ctx, doing, err)
+		return nil, Manifest{}, reading(doing).outcome(ctx, err)
 	}
 	m, err := newManifest(doing, desc.Descriptor, desc.Manifest)
 	return desc, m, err
@@ -63,17 +63,17 @@ func (c *Client) open(ctx context.Context, ref name.Digest, doing string) (*remo
 // fits compares what a manifest says with the limits. go-containerregistry reads a config
 // of any size into memory, and holds layers to the sizes that are checked here.
 func (c *Client) fits(doing string, m *v1.Manifest) error {
-	if m.Config.Size < 0 || m.Config.Size > c.limits.ManifestBytes {
-		return tooLarge(doing, "the config", c.limits.ManifestBytes)
+	if m.Config.Size < 0 || m.Config.Size > int64(c.limits.ManifestBytes) {
+		return tooLarge(doing, "the config", int64(c.limits.ManifestBytes))
 	}
 	if len(m.Layers) > c.limits.Layers {
 		return tooLarge(doing, "the number of layers", int64(c.limits.Layers))
 	}
-	left := c.limits.ImageBytes
+	left := int64(c.limits.ImageBytes)
 	for _, l := range m.Layers {
 		left -= l.Size
 		if l.Size < 0 || left < 0 {
-			return tooLarge(doing, "the sum of the layers", c.limits.ImageBytes)
+			return tooLarge(doing, "the sum of the layers", int64(c.limits.ImageBytes))
 		}
 	}
 	return nil
@@ -84,10 +84,10 @@ func (c *Client) fits(doing string, m *v1.Manifest) error {
 func (c *Client) PushImage(ctx context.Context, repo name.Repository, img v1.Image) (name.Digest, error) {
 	digest, err := img.Digest()
 	if err != nil {
-		return name.Digest{}, c.classify(ctx, "computing the digest of an image", err)
+		return name.Digest{}, reading("computing the digest of an image").outcome(ctx, err)
 	}
 	ref := repo.Digest(digest.String())
-	return ref, c.classify(ctx, "pushing "+Name(ref), c.pusher.Push(ctx, ref, img))
+	return ref, writing("pushing "+Name(ref), repo).outcome(ctx, c.pusher.Push(ctx, ref, img))
 }
 
 // PushIndex writes the manifest of idx by digest, and nothing else: the images that it
@@ -95,15 +95,15 @@ func (c *Client) PushImage(ctx context.Context, repo name.Repository, img v1.Ima
 func (c *Client) PushIndex(ctx context.Context, repo name.Repository, idx v1.ImageIndex) (name.Digest, error) {
 	raw, err := idx.RawManifest()
 	if err != nil {
-		return name.Digest{}, c.classify(ctx, "reading an index", err)
+		return name.Digest{}, reading("reading an index").outcome(ctx, err)
 	}
 	mediaType, err := idx.MediaType()
 	if err != nil {
-		return name.Digest{}, c.classify(ctx, "reading an index", err)
+		return name.Digest{}, reading("reading an index").outcome(ctx, err)
 	}
 	digest, err := idx.Digest()
 	if err != nil {
-		return name.Digest{}, c.classify(ctx, "computing the digest of an index", err)
+		return name.Digest{}, reading("computing the digest of an index").outcome(ctx, err)
 	}
 	ref := repo.Digest(digest.String())
 	desc := v1.Descriptor{Digest: digest, Size: int64(len(raw)), MediaType: mediaType}

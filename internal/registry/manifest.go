@@ -26,13 +26,13 @@ type Manifest struct {
 // Head asks what ref is, without reading it. The digest of a tag is what the registry
 // says, so it only tells whether something changed. Errors are classified, see Classify.
 func (c *Client) Head(ctx context.Context, ref name.Reference) (v1.Descriptor, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.limits.RequestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.limits.RequestTimeout.Std())
 	defer cancel()
 	desc, err := c.puller.Head(ctx, ref)
 	if err == nil {
 		return *desc, nil
 	}
-	err = c.classify(ctx, "looking up "+Name(ref), err)
+	err = reading("looking up "+Name(ref)).outcome(ctx, err)
 	if isFault(err) || ctx.Err() != nil {
 		return v1.Descriptor{}, err
 	}
@@ -47,12 +47,12 @@ func (c *Client) Head(ctx context.Context, ref name.Reference) (v1.Descriptor, e
 // the tag is the registry's word. Errors are classified, see Classify; what is no
 // manifest of version 2 is Terminal with reason ImageInvalid.
 func (c *Client) Manifest(ctx context.Context, ref name.Reference) (Manifest, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.limits.RequestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.limits.RequestTimeout.Std())
 	defer cancel()
 	doing := "reading manifest " + Name(ref)
 	desc, err := c.puller.Get(ctx, ref)
 	if err != nil {
-		return Manifest{}, c.classify(ctx, doing, err)
+		return Manifest{}, reading(doing).outcome(ctx, err)
 	}
 	return newManifest(doing, desc.Descriptor, desc.Manifest)
 }
@@ -110,9 +110,9 @@ func manifestType(header types.MediaType, raw []byte) (types.MediaType, error) {
 // PutManifest writes the bytes of m, under a tag or under its digest. What m refers to
 // must be there already. Errors are classified, see Classify.
 func (c *Client) PutManifest(ctx context.Context, ref name.Reference, m Manifest) error {
-	ctx, cancel := context.WithTimeout(ctx, c.limits.RequestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.limits.RequestTimeout.Std())
 	defer cancel()
-	return c.classify(ctx, "writing manifest "+Name(ref), c.pusher.Put(ctx, ref, content{m}))
+	return writing("writing manifest "+Name(ref), ref.Context()).outcome(ctx, c.pusher.Put(ctx, ref, content{m}))
 }
 
 // Tag makes tag point to m, which must be in the same repository.
@@ -135,6 +135,6 @@ var errSlow = errors.New("the registry did not answer in time")
 // with ctx, and RequestTimeout only until done is called.
 func (c *Client) opening(ctx context.Context) (opened context.Context, done func()) {
 	opened, cancel := context.WithCancelCause(ctx)
-	timer := time.AfterFunc(c.limits.RequestTimeout, func() { cancel(errSlow) })
+	timer := time.AfterFunc(c.limits.RequestTimeout.Std(), func() { cancel(errSlow) })
 	return opened, func() { timer.Stop() }
 }

@@ -71,3 +71,36 @@ func TestTokenService(t *testing.T) {
 		})
 	}
 }
+
+func TestALoginThatIsRefused(t *testing.T) {
+	for desc, tt := range map[string]struct {
+		status     int
+		read, push string
+	}{
+		"as unknown":   {http.StatusUnauthorized, "Terminal RegistryUnauthorized", "Terminal PushDenied"},
+		"as forbidden": {http.StatusForbidden, "Terminal RegistryDenied", "Terminal PushDenied"},
+	} {
+		t.Run(desc, func(t *testing.T) {
+			var asked []string
+			registry := tokenRegistry(func(host string) string { return "http://" + host + "/token" }, &asked)
+			c := testClient(t, Config{})
+			repo, err := c.Repository(serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/token" {
+					w.WriteHeader(tt.status)
+					return
+				}
+				registry.ServeHTTP(w, r)
+			})) + "/x")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.Manifest(t.Context(), repo.Tag("1")); fault(err) != tt.read {
+				t.Errorf("reading: %v", err)
+			}
+			_, err = c.PushImage(t.Context(), repo, randomImage(t))
+			if fault(err) != tt.push || !strings.Contains(err.Error(), "spec.output.pushSecretRef") {
+				t.Errorf("pushing: %v", err)
+			}
+		})
+	}
+}

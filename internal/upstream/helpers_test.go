@@ -6,6 +6,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 
+	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
 	"github.com/ibshafique/base-images/internal/registry"
 )
@@ -33,10 +35,11 @@ type server struct {
 
 	mu       sync.Mutex
 	manifest map[string]int // GET of a manifest by its path
+	asked    []string       // every request after the login, by method and path
 	fail     int            // a status for every manifest, or 0
 }
 
-func newServer(t *testing.T) *server {
+func newServer(t testing.TB) *server {
 	t.Helper()
 	store := inmemory.New(inmemory.Logger(log.New(io.Discard, "", 0)))
 	s := &server{manifest: map[string]int{}}
@@ -46,9 +49,12 @@ func newServer(t *testing.T) *server {
 		if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/manifests/") {
 			s.manifest[r.URL.Path]++
 		}
+		if r.URL.Path != "/v2/" {
+			s.asked = append(s.asked, r.Method+" "+r.URL.Path)
+		}
 		s.mu.Unlock()
 		if fail != 0 && r.URL.Path != "/v2/" {
-			w.Header().Set("Retry-After", "7")
+			w.Header().Set("Retry-After", "17")
 			w.WriteHeader(fail)
 			return
 		}
@@ -60,16 +66,16 @@ func newServer(t *testing.T) *server {
 	return s
 }
 
-func client(t *testing.T, mirrors ...registry.Mirror) *registry.Client {
+func client(t testing.TB, mirrors ...registry.Mirror) *registry.Client {
 	t.Helper()
-	c, err := registry.New(registry.Config{UnsafeLoopback: true, Mirrors: mirrors, Limits: registry.Limits{RequestTimeout: 10 * time.Second}})
+	c, err := registry.New(registry.Config{UnsafeLoopback: true, Mirrors: mirrors, Limits: limits.Registry{RequestTimeout: limits.Duration(10 * time.Second)}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c
 }
 
-func testImage(t *testing.T, p pipeline.Platform) v1.Image {
+func testImage(t testing.TB, p pipeline.Platform) v1.Image {
 	t.Helper()
 	img, err := random.Image(32, 1)
 	if err != nil {
@@ -83,7 +89,7 @@ func testImage(t *testing.T, p pipeline.Platform) v1.Image {
 }
 
 // pushIndex pushes an index of platforms and returns its digest.
-func (s *server) pushIndex(t *testing.T, repo, tag string, platforms ...pipeline.Platform) string {
+func (s *server) pushIndex(t testing.TB, repo, tag string, platforms ...pipeline.Platform) string {
 	t.Helper()
 	r, err := s.client.Repository(s.host + "/" + repo)
 	if err != nil {
@@ -107,7 +113,7 @@ func (s *server) pushIndex(t *testing.T, repo, tag string, platforms ...pipeline
 	return d.DigestStr()
 }
 
-func (s *server) pushImage(t *testing.T, repo, tag string, p pipeline.Platform) {
+func (s *server) pushImage(t testing.TB, repo, tag string, p pipeline.Platform) {
 	t.Helper()
 	r, err := s.client.Repository(s.host + "/" + repo)
 	if err != nil {
@@ -120,7 +126,7 @@ func (s *server) pushImage(t *testing.T, repo, tag string, p pipeline.Platform) 
 	s.tag(t, repo, tag, d.DigestStr())
 }
 
-func (s *server) tag(t *testing.T, repo, tag, digest string) {
+func (s *server) tag(t testing.TB, repo, tag, digest string) {
 	t.Helper()
 	r, err := s.client.Repository(s.host + "/" + repo)
 	if err != nil {
@@ -149,4 +155,14 @@ func fault(err error) string {
 		return "plain"
 	}
 	return ""
+}
+
+// heard returns what was asked since the last call, sorted.
+func (s *server) heard() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := s.asked
+	s.asked = nil
+	slices.Sort(out)
+	return out
 }

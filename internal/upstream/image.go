@@ -81,10 +81,19 @@ func (i image) upstream(at *location) pipeline.Upstream {
 	}
 }
 
-// asUpstream names the Dockerfile's word for an image that was not found.
+// asUpstream names the Dockerfile's word for an image that was not found, or not shown.
 func asUpstream(ref string, err error) error {
-	if t, ok := errors.AsType[*pipeline.Terminal](err); ok && t.Reason == pipeline.ReasonImageNotFound {
-		return pipeline.Terminalf(pipeline.ReasonUpstreamNotFound, "the Dockerfile uses %s: %w", ref, t.Err)
+	t, ok := errors.AsType[*pipeline.Terminal](err)
+	if !ok {
+		return err
 	}
-	return err
+	reason := t.Reason
+	switch reason {
+	case pipeline.ReasonImageNotFound:
+		reason = pipeline.ReasonUpstreamNotFound
+	case pipeline.ReasonRegistryUnauthorized, pipeline.ReasonRegistryDenied:
+	default:
+		return err
+	}
+	return pipeline.Terminalf(reason, "the Dockerfile uses %s: %w", ref, t.Err)
 }

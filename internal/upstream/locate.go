@@ -21,15 +21,18 @@ type location struct {
 	err error
 }
 
+// ask is one question about an image at one place.
+type ask func(ctx context.Context, img image, at name.Reference) (location, error)
+
 // locate asks the mirrors in order, then the image's own registry. The next one is asked
 // if the image is not at a mirror, or the mirror is unavailable; any other answer of a
 // mirror stands, such as a refusal.
-func (r Resolver) locate(ctx context.Context, img image) location {
+func (r Resolver) locate(ctx context.Context, img image, ask ask) location {
 	var failed error
 	for _, at := range r.Registry.Pulls(img.lookup) {
-		m, err := r.Registry.Manifest(ctx, at)
+		found, err := ask(ctx, img, at)
 		if err == nil {
-			return found(img, at.Context(), m)
+			return found
 		}
 		failed = both(failed, err)
 		if !elsewhere(err) || ctx.Err() != nil {
@@ -37,6 +40,15 @@ func (r Resolver) locate(ctx context.Context, img image) location {
 		}
 	}
 	return location{err: asUpstream(img.ref, failed)}
+}
+
+// read asks for the manifest.
+func (r Resolver) read(ctx context.Context, img image, at name.Reference) (location, error) {
+	m, err := r.Registry.Manifest(ctx, at)
+	if err != nil {
+		return location{}, err
+	}
+	return found(img, at.Context(), m), nil
 }
 
 func found(img image, repo name.Repository, m registry.Manifest) location {

@@ -25,7 +25,7 @@ const (
 	Never Refresh = "Never"
 )
 
-// maxParallel requests are under way at once, per Resolve.
+// maxParallel requests are under way at once, per Resolve or Poll.
 const maxParallel = 4
 
 // Request is one use of an image in a Dockerfile.
@@ -58,7 +58,7 @@ func (r Resolver) Resolve(ctx context.Context, requests []Request, refresh Refre
 	if err != nil {
 		return nil, err
 	}
-	places := r.lookUp(ctx, images)
+	places := r.lookUp(ctx, images, r.read)
 	out := make([]pipeline.Upstream, len(images))
 	var errs []error
 	for i, img := range images {
@@ -111,7 +111,7 @@ func union(a, b []pipeline.Platform) []pipeline.Platform {
 
 // lookUp finds every image once, by the full name that is looked up: two spellings of one
 // tag cannot become two digests.
-func (r Resolver) lookUp(ctx context.Context, images []image) map[string]*location {
+func (r Resolver) lookUp(ctx context.Context, images []image, ask ask) map[string]*location {
 	found := map[string]*location{}
 	slots := make(chan struct{}, maxParallel)
 	var wg sync.WaitGroup
@@ -124,7 +124,7 @@ func (r Resolver) lookUp(ctx context.Context, images []image) map[string]*locati
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			*at = r.locate(ctx, img)
+			*at = r.locate(ctx, img, ask)
 		})
 	}
 	wg.Wait()

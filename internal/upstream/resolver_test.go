@@ -18,7 +18,6 @@ func TestRefresh(t *testing.T) {
 	old := s.pushIndex(t, "base", "1", amd64, arm64)
 	now := s.pushIndex(t, "base", "1", amd64, arm64)
 	latest := s.pushIndex(t, "base", "latest", amd64, arm64)
-	const absent = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 	base := s.host + "/base"
 	tests := map[string]struct {
 		refresh    Refresh
@@ -217,7 +216,7 @@ func namesBoth(t *testing.T, err error, hosts ...string) {
 			t.Errorf("%q does not name %s", err, host)
 		}
 	}
-	if f, ok := errors.AsType[*pipeline.Transient](err); ok && f.After != 7*time.Second {
+	if f, ok := errors.AsType[*pipeline.Transient](err); ok && f.After != 17*time.Second {
 		t.Errorf("After = %s", f.After)
 	}
 }

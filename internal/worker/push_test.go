@@ -214,7 +214,7 @@ func TestPushUsesTheCredentials(t *testing.T) {
 		})
 	})
 	o := pushOptions(t, host, writeLayout(t, dockerImage(t, 1)))
-	if _, err := Push(t.Context(), o); fault(err) != "Terminal RegistryDenied" {
+	if _, err := Push(t.Context(), o); fault(err) != "Terminal PushDenied" {
 		t.Errorf("without credentials: got %v", err)
 	}
 	o.DockerConfig = filepath.Join(t.TempDir(), "config.json")

@@ -75,6 +75,7 @@ func (in *input) client() (*registry.Client, error) {
 		PrivateHosts:   in.PrivateHosts,
 		TokenHosts:     in.TokenHosts,
 		UserAgent:      "basewright-worker",
+		Limits:         in.Limits.Registry,
 		UnsafeLoopback: in.loopback,
 	})
 }

@@ -151,7 +151,7 @@ func TestFailures(t *testing.T) {
 		"a push without credentials is denied": {
 			image:  inline(ns, "no-credentials", copyOnly),
 			change: func(i *v1alpha1.BaseImage) { i.Spec.Output.PushSecretRef = nil },
-			reason: "RegistryDenied", says: []string{"push"}},
+			reason: "PushDenied", says: []string{"push"}},
 		"a reference without digest is refused where the policy asks for one": {
 			image:  inline(ns, "unpinned", copyOnly),
 			change: func(i *v1alpha1.BaseImage) { i.Spec.Upstream.Refresh = v1alpha1.RefreshNever },
