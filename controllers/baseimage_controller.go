@@ -17,9 +17,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
+	"github.com/ibshafique/base-images/internal/config"
 )
 
 // BaseImageReconciler decides whether a BaseImage is to be built, and starts one build at a time.
@@ -29,15 +31,18 @@ type BaseImageReconciler struct {
 	Live      client.Reader
 	Git       GitResolver
 	Upstreams UpstreamResolver
+	Config    *config.Operator
 	Events    events.EventRecorder
 	Clock     clock.PassiveClock
+
+	polls polls
 }
 
 // +kubebuilder:rbac:groups=basewright.dev,resources=baseimages,verbs=list;watch
 // +kubebuilder:rbac:groups=basewright.dev,resources=baseimages/status,verbs=update
 // +kubebuilder:rbac:groups=basewright.dev,resources=baseimages/finalizers,verbs=update
 // +kubebuilder:rbac:groups=basewright.dev,resources=baseimagebuilds,verbs=get;list;watch;create;delete
-// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get
+// +kubebuilder:rbac:groups="",resources=configmaps;secrets,verbs=get
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // SetupWithManager registers the reconciler.
@@ -47,7 +52,9 @@ func (r *BaseImageReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		For(&v1alpha1.BaseImage{}, builder.WithPredicates(predicate.Or(
 			predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Owns(&v1alpha1.BaseImageBuild{}).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: backoff()}).
+		// An image that is refused because of another one's tags may build once that has gone.
+		Watches(&v1alpha1.BaseImage{}, handler.EnqueueRequestsFromMapFunc(r.sharingTags), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		WithOptions(controller.Options{MaxConcurrentReconciles: imageWorkers, RateLimiter: backoff()}).
 		Complete(r)
 	if err != nil {
 		return fmt.Errorf("setting up the BaseImage controller: %w", err)
@@ -55,10 +62,15 @@ func (r *BaseImageReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return nil
 }
 
+// imageWorkers look at images side by side. They mostly wait for git servers and registries, and one that is slow must
+// not hold up the others; how much is read at a time is limited in internal/source.
+const imageWorkers = 16
+
 // Reconcile observes, decides, acts, and reports in one status write.
 func (r *BaseImageReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	image := &v1alpha1.BaseImage{}
 	if err := r.Get(ctx, req.NamespacedName, image); err != nil || !image.DeletionTimestamp.IsZero() {
+		r.polls.forget(req.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	s, err := r.observe(ctx, image)
@@ -78,7 +90,8 @@ func (r *BaseImageReconciler) observe(ctx context.Context, image *v1alpha1.BaseI
 	if err := r.List(ctx, list, client.InNamespace(image.Namespace), client.MatchingFields{indexOwner: string(image.UID)}); err != nil {
 		return nil, fmt.Errorf("listing builds: %w", err)
 	}
-	s := &state{image: image.DeepCopy(), builds: list.Items, last: image.Status.LatestBuild, now: r.Clock.Now()}
+	s := &state{image: image.DeepCopy(), builds: list.Items, last: image.Status.LatestBuild,
+		set: newSettings(&image.Spec, &r.Config.Defaults), now: r.Clock.Now()}
 	slices.SortFunc(s.builds, func(a, b v1alpha1.BaseImageBuild) int { return cmp.Compare(a.Spec.Attempt, b.Spec.Attempt) })
 	if newest := s.newest(); newest != nil && (s.last == nil || newest.Spec.Attempt >= s.last.Attempt) {
 		s.last = summary(newest)
@@ -106,32 +119,70 @@ func (r *BaseImageReconciler) observeUncached(ctx context.Context, s *state) err
 	return nil
 }
 
-// act starts a build if one is due, none runs and nothing forbids it, and removes old ones.
+// act removes old builds, looks whether inputs have changed, and starts a build if one is due and nothing forbids it.
 func (r *BaseImageReconciler) act(ctx context.Context, s *state, p *plan) error {
-	if err := r.prune(ctx, s); err != nil {
+	if err := r.prune(ctx, s); err != nil || s.image.Spec.Suspend {
 		return err
 	}
-	if len(p.reasons) == 0 || s.running() != nil || s.image.Spec.Suspend {
-		return nil
+	if err := r.refuseSharedTags(ctx, s.image); err != nil {
+		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+	ctx, cancel := context.WithTimeout(ctx, r.Config.Limits.Build.ResolveTimeout.Std())
 	defer cancel()
+	if !p.mayStart(s) {
+		changed, err := r.newsOf(ctx, s, p)
+		if err != nil || !changed {
+			return err
+		}
+	}
+	return r.resolveAndStart(ctx, s, p)
+}
+
+// newsOf reports whether there is a reason to build that the objects in the cluster don't tell. A look that failed is
+// no failure of the image: it is noted in the plan.
+func (r *BaseImageReconciler) newsOf(ctx context.Context, s *state, p *plan) (bool, error) {
+	changed, err := r.pushSecretMended(ctx, s, p)
+	if changed || err != nil {
+		return changed, err
+	}
+	changed, err = r.inputsChanged(ctx, s, p)
+	if err != nil && p.look == nil {
+		return false, err
+	}
+	return changed, nil
+}
+
+func (r *BaseImageReconciler) resolveAndStart(ctx context.Context, s *state, p *plan) error {
 	res, err := r.resolve(ctx, s.image)
 	if err != nil {
+		p.look = &look{failure: err}
 		return err
 	}
+	p.look = &look{revision: res.revision.ID, upstreams: len(res.upstreams)}
 	p.changedInputs(s.lastInputs(), res)
-	return r.startBuild(ctx, s, p, res)
+	if !p.mayStart(s) {
+		return nil
+	}
+	if p.inputs.PushSecret, err = r.pushSecretVersion(ctx, s.image); err != nil {
+		return err
+	}
+	if err := r.startBuild(ctx, s, p, res); err != nil {
+		return err
+	}
+	r.polls.done(s, true)
+	return nil
 }
 
 func (r *BaseImageReconciler) children() children {
 	return children{client: r.Client, live: r.Live}
 }
 
-func (r *BaseImageReconciler) requeueAt(s *state, t time.Time) ctrl.Result {
-	if t.IsZero() {
+// wake says when to look at an image again if nothing happens before.
+func (r *BaseImageReconciler) wake(s *state, p *plan) ctrl.Result {
+	p.comeBack(p.next)
+	if p.again.IsZero() {
 		return ctrl.Result{}
 	}
-	// A second later: never so early that the run is not due yet.
-	return ctrl.Result{RequeueAfter: t.Sub(s.now) + time.Second}
+	// A second later: never so early that it is not due yet.
+	return ctrl.Result{RequeueAfter: p.again.Sub(s.now) + time.Second}
 }

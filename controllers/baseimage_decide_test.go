@@ -76,14 +76,15 @@ func TestDecide(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			image := decidable(t)
-			s := &state{image: image, now: at(t, tc.now)}
+			s := &state{image: image, set: standard(image), now: at(t, tc.now)}
 			if tc.built != "" {
 				s.last = &v1alpha1.BuildSummary{Attempt: 1, Phase: v1alpha1.PhaseSucceeded, Inputs: v1alpha1.BuildInputs{Spec: specDigest(&image.Spec)},
-					StartedAt: new(metav1.NewTime(at(t, tc.built)))}
+					CreatedAt: new(metav1.NewTime(at(t, tc.built)))}
 			}
 			if tc.change != nil {
 				tc.change(image)
 			}
+			s.set = standard(image)
 			p, err := decide(s)
 			if err != nil {
 				t.Fatalf("decide: %v", err)
@@ -107,10 +108,10 @@ func TestDecideAfterTheNewestBuildWasDeleted(t *testing.T) {
 		"": 1, v1alpha1.PhaseBuilding: 1, v1alpha1.PhasePromoting: 1, v1alpha1.PhaseSucceeded: 0, v1alpha1.PhaseFailed: 0,
 	} {
 		image := decidable(t)
-		s := &state{image: image, now: at(t, "2026-11-25T10:00:00Z"),
+		s := &state{image: image, set: standard(image), now: at(t, "2026-11-25T10:00:00Z"),
 			builds: []v1alpha1.BaseImageBuild{attempt(1, v1alpha1.PhaseSucceeded, "SpecChanged")},
 			last: &v1alpha1.BuildSummary{Name: "one-2", Attempt: 2, Phase: phase, Inputs: v1alpha1.BuildInputs{Spec: specDigest(&image.Spec)},
-				StartedAt: new(metav1.NewTime(at(t, "2026-11-24T10:00:00Z")))}}
+				CreatedAt: new(metav1.NewTime(at(t, "2026-11-24T10:00:00Z")))}}
 		p, err := decide(s)
 		if err != nil || len(p.reasons) != want {
 			t.Errorf("after a build in phase %q was deleted: reasons %v (%v), want %d", phase, p.reasons, err, want)
@@ -123,10 +124,10 @@ func TestDecideAfterTheNewestBuildWasDeleted(t *testing.T) {
 
 func TestARunIsNotBuiltTwiceByAClockThatIsAhead(t *testing.T) {
 	image := decidable(t)
-	s := &state{image: image, now: at(t, "2026-11-29T00:00:10Z"), last: &v1alpha1.BuildSummary{Attempt: 2, Phase: v1alpha1.PhaseSucceeded,
+	s := &state{image: image, set: standard(image), now: at(t, "2026-11-29T00:00:10Z"), last: &v1alpha1.BuildSummary{Attempt: 2, Phase: v1alpha1.PhaseSucceeded,
 		Inputs: v1alpha1.BuildInputs{Spec: specDigest(&image.Spec), ScheduledFor: "2026-11-29T00:00:00Z"},
 		// The apiserver dated the build a little before the run it is for.
-		StartedAt: new(metav1.NewTime(at(t, "2026-11-28T23:59:57Z")))}}
+		CreatedAt: new(metav1.NewTime(at(t, "2026-11-28T23:59:57Z")))}}
 	if p, err := decide(s); err != nil || len(p.reasons) != 0 {
 		t.Errorf("reasons = %v (%v), want none", p.reasons, err)
 	}
@@ -135,7 +136,7 @@ func TestARunIsNotBuiltTwiceByAClockThatIsAhead(t *testing.T) {
 func TestALongRequestIsTheSameWhenItComesBack(t *testing.T) {
 	image := decidable(t)
 	image.Annotations = map[string]string{v1alpha1.BuildRequestedAtAnnotation: strings.Repeat("a", 255) + "é"}
-	s := &state{image: image, now: at(t, "2026-11-25T10:00:00Z")}
+	s := &state{image: image, set: standard(image), now: at(t, "2026-11-25T10:00:00Z")}
 	p, err := decide(s)
 	if err != nil {
 		t.Fatal(err)
@@ -144,7 +145,7 @@ func TestALongRequestIsTheSameWhenItComesBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.last = &v1alpha1.BuildSummary{Name: "one-1", Attempt: 1, Phase: v1alpha1.PhaseSucceeded, StartedAt: new(metav1.NewTime(s.now))}
+	s.last = &v1alpha1.BuildSummary{Name: "one-1", Attempt: 1, Phase: v1alpha1.PhaseSucceeded, CreatedAt: new(metav1.NewTime(s.now))}
 	if err := json.Unmarshal(raw, &s.last.Inputs); err != nil {
 		t.Fatal(err)
 	}
@@ -156,9 +157,9 @@ func TestALongRequestIsTheSameWhenItComesBack(t *testing.T) {
 func TestDecideRecordsOldAndNewValues(t *testing.T) {
 	image := decidable(t)
 	image.Annotations = map[string]string{v1alpha1.BuildRequestedAtAnnotation: "second"}
-	s := &state{image: image, now: at(t, "2026-11-25T10:00:00Z"), last: &v1alpha1.BuildSummary{Phase: v1alpha1.PhaseSucceeded,
+	s := &state{image: image, set: standard(image), now: at(t, "2026-11-25T10:00:00Z"), last: &v1alpha1.BuildSummary{Phase: v1alpha1.PhaseSucceeded,
 		Inputs:    v1alpha1.BuildInputs{Spec: specDigest(&image.Spec), RequestedAt: "first"},
-		StartedAt: new(metav1.NewTime(at(t, "2026-11-24T10:00:00Z")))}}
+		CreatedAt: new(metav1.NewTime(at(t, "2026-11-24T10:00:00Z")))}}
 	p, err := decide(s)
 	if err != nil {
 		t.Fatal(err)

@@ -29,10 +29,9 @@ type GitResolver interface {
 // UpstreamResolver turns image references into digests.
 type UpstreamResolver interface {
 	Resolve(ctx context.Context, requests []upstream.Request, refresh upstream.Refresh) ([]pipeline.Upstream, error)
+	// Poll only finds the digests, with as few and as cheap requests as there can be.
+	Poll(ctx context.Context, requests []upstream.Request, refresh upstream.Refresh) ([]pipeline.Upstream, error)
 }
-
-// resolveTimeout bounds all that resolving one image asks of git servers and registries.
-const resolveTimeout = 10 * time.Minute
 
 // resolved are the inputs of a build, fixed.
 type resolved struct {
@@ -61,13 +60,21 @@ func (r *BaseImageReconciler) resolve(ctx context.Context, image *v1alpha1.BaseI
 func (r *BaseImageReconciler) resolveSource(ctx context.Context, image *v1alpha1.BaseImage) (pipeline.Revision, error) {
 	spec := &image.Spec
 	if git := spec.Source.Git; git != nil {
-		return r.Git.ResolveGit(ctx, source.Git{URL: git.URL, Ref: git.Ref, Path: git.Path}, spec.Dockerfile)
+		return r.resolveGit(ctx, image.Namespace, git, spec.Dockerfile)
 	}
 	files, changed, err := fileReader{live: r.Live}.read(ctx, image.Namespace, &spec.Source, image.CreationTimestamp.Time)
 	if err != nil {
 		return pipeline.Revision{}, err
 	}
 	return source.ResolveFiles(files, spec.Dockerfile, changed)
+}
+
+func (r *BaseImageReconciler) resolveGit(ctx context.Context, namespace string, git *v1alpha1.GitSource, dockerfile string) (pipeline.Revision, error) {
+	credentials, err := gitCredentials(ctx, r.Live, namespace, git)
+	if err != nil {
+		return pipeline.Revision{}, err
+	}
+	return r.Git.ResolveGit(ctx, source.Git{URL: git.URL, Ref: git.Ref, Path: git.Path, Credentials: credentials}, dockerfile)
 }
 
 // fileReader reads the files of sources that are Kubernetes objects.

@@ -35,7 +35,7 @@ func (r *BaseImageReconciler) report(ctx context.Context, s *state, p plan, fail
 	case failure == nil && s.image.Spec.Suspend:
 		return ctrl.Result{}, nil
 	case failure == nil:
-		return r.requeueAt(s, p.next), nil
+		return r.wake(s, &p), nil
 	case pipeline.IsTerminal(failure):
 		return ctrl.Result{RequeueAfter: resolveAgain}, nil
 	default:
@@ -52,8 +52,11 @@ func unwritten(err error) (ctrl.Result, error) {
 	return ctrl.Result{}, fmt.Errorf("writing the status: %w", err)
 }
 
-// retry comes back after the time that a Transient asks for, or with the queue's backoff.
+// retry comes back after the time that a fault asks for; else with the queue's backoff, or not at all for a Waiting.
 func retry(failure error) (ctrl.Result, error) {
+	if w, ok := errors.AsType[*pipeline.Waiting](failure); ok {
+		return ctrl.Result{RequeueAfter: w.After}, nil
+	}
 	if t, ok := errors.AsType[*pipeline.Transient](failure); ok && t.After > 0 {
 		return ctrl.Result{RequeueAfter: t.After}, nil
 	}
@@ -68,13 +71,30 @@ func imageStatus(s *state, p plan, failure error) v1alpha1.BaseImageStatus {
 	if promoted := newestPromoted(s.builds); promoted != nil {
 		status.Image = promotedImage(promoted)
 	}
-	status.NextBuild = ""
+	status.NextBuild, status.NextBuildReason = "", ""
 	if !p.next.IsZero() && !s.image.Spec.Suspend {
-		status.NextBuild = timestamp(p.next)
+		status.NextBuild, status.NextBuildReason = timestamp(p.next), p.nextReason
+	}
+	if p.look != nil {
+		meta.SetStatusCondition(&status.Conditions, p.look.condition(s.image.Generation))
 	}
 	v := judge(s, p, failure)
 	v.set(&status.Conditions, v1alpha1.ConditionReady, s.image.Generation)
 	return status
+}
+
+// condition says what the last look at source and upstreams found.
+func (l *look) condition(generation int64) metav1.Condition {
+	c := metav1.Condition{Type: v1alpha1.ConditionResolved, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonSucceeded, ObservedGeneration: generation}
+	switch {
+	case l.failure != nil:
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, reasonOf(l.failure), sentence(l.failure.Error())
+	case l.upstreams == 1:
+		c.Message = fmt.Sprintf("The source is at %s, with 1 upstream image", l.revision)
+	default:
+		c.Message = fmt.Sprintf("The source is at %s, with %d upstream images", l.revision, l.upstreams)
+	}
+	return c
 }
 
 // verdict is what the conditions say.
@@ -97,7 +117,7 @@ func judge(s *state, p plan, failure error) verdict {
 		return verdict{status: metav1.ConditionFalse, reason: v1alpha1.ReasonSuspended,
 			message: "A build is due (" + reasonTypes(p.reasons) + "), but spec.suspend is true"}
 	case newest != nil && newest.Status.Phase == v1alpha1.PhaseFailed:
-		return lastFailed(newest)
+		return lastFailed(s, newest)
 	case s.deleted() && s.last.Phase == v1alpha1.PhaseFailed:
 		return verdict{status: metav1.ConditionFalse, reason: v1alpha1.ReasonBuildFailed, stalled: v1alpha1.ReasonBuildFailed,
 			message: fmt.Sprintf("Build %s failed and was deleted: change the spec, or request a build", s.last.Name)}
@@ -126,6 +146,10 @@ func building(s *state, p plan, build *v1alpha1.BaseImageBuild) verdict {
 		message:     fmt.Sprintf("Build %s (%s) is running%s", build.Name, build.Spec.Reason, whyNot(build)),
 		reconciling: v1alpha1.ReasonBuilding,
 	}
+	if build.Status.Phase == v1alpha1.PhaseQueued {
+		v.reason, v.reconciling = v1alpha1.ReasonQueued, v1alpha1.ReasonQueued
+		v.message = fmt.Sprintf("Build %s (%s) waits%s", build.Name, build.Spec.Reason, whyNot(build))
+	}
 	wasReady := meta.IsStatusConditionTrue(s.image.Status.Conditions, v1alpha1.ConditionReady)
 	if wasReady && !p.has(v1alpha1.BuildReasonSpecChanged) && !strings.Contains(build.Spec.Reason, string(v1alpha1.BuildReasonSpecChanged)) {
 		v.status, v.reason = metav1.ConditionTrue, v1alpha1.ReasonPromoted
@@ -140,16 +164,30 @@ func whyNot(build *v1alpha1.BaseImageBuild) string {
 	if c == nil || c.Reason == v1alpha1.ReasonBuilding {
 		return ""
 	}
+	if c.Reason == v1alpha1.ReasonQueued {
+		return ": " + c.Message
+	}
 	return fmt.Sprintf("; it is held up by %s: %s", c.Reason, c.Message)
 }
 
-func lastFailed(build *v1alpha1.BaseImageBuild) verdict {
+// lastFailed says why the newest build failed, and what comes next. It stalls only if nothing but a change helps.
+func lastFailed(s *state, build *v1alpha1.BaseImageBuild) verdict {
 	v := verdict{status: metav1.ConditionFalse, reason: v1alpha1.ReasonBuildFailed}
 	if c := meta.FindStatusCondition(build.Status.Conditions, v1alpha1.ConditionSucceeded); c != nil {
 		v.reason = c.Reason
 		v.message = fmt.Sprintf("Build %s failed: %s", build.Name, c.Message)
 	}
-	v.stalled = v.reason
+	_, again := s.retryAt()
+	switch {
+	case again:
+		v.reconciling = v.reason
+		v.message += fmt.Sprintf(" (retry %d of %d follows)", build.Spec.Retry+1, s.set.retries)
+	case build.Status.Retryable && build.Spec.Retry > 0:
+		v.stalled = v.reason
+		v.message += fmt.Sprintf(" (%d retries failed too: the schedule, a change or a request builds again)", build.Spec.Retry)
+	default:
+		v.stalled = v.reason
+	}
 	return v
 }
 

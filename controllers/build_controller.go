@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -18,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
 	"github.com/ibshafique/base-images/internal/config"
@@ -27,10 +30,7 @@ import (
 	"github.com/ibshafique/base-images/internal/registry"
 )
 
-// passTimeout bounds one pass over a build, against a registry that sends a layer drop by drop.
-const passTimeout = 15 * time.Minute
-
-// BuildReconciler takes a BaseImageBuild through its phases: build, index, promote. Each phase first looks
+// BuildReconciler takes a BaseImageBuild through its phases: build, index, promote, once it is its turn. Each phase first looks
 // for its durable evidence (a Job, a digest in the registry) and is done if it is there, so that a
 // crash after any line loses nothing and repeats nothing.
 type BuildReconciler struct {
@@ -44,6 +44,10 @@ type BuildReconciler struct {
 
 	// inspected are the images that have passed inspection, by platform and digest.
 	inspected *lru.Cache[string, inspect.Facts]
+	queue     *queue
+	images    pinnedImages
+	// wake has builds looked at: their place in the queue has changed.
+	wake func([]types.NamespacedName)
 }
 
 // maxInspected bounds what is remembered of images, some hundred bytes each.
@@ -55,6 +59,7 @@ const maxInspected = 1024
 // +kubebuilder:rbac:groups="",resources=pods,verbs=list;watch
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;create
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get
+// +kubebuilder:rbac:groups="",resources=events,verbs=list
 
 // SetupWithManager registers the reconciler.
 func (r *BuildReconciler) SetupWithManager(mgr ctrl.Manager) error {
@@ -62,17 +67,29 @@ func (r *BuildReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if err != nil {
 		return fmt.Errorf("making the memory of inspected images: %w", err)
 	}
-	r.inspected = inspected
+	r.inspected, r.queue = inspected, &queue{slots: r.Config.Builds.MaxConcurrent}
 	err = ctrl.NewControllerManagedBy(mgr).
 		Named("baseimagebuild").
 		// The spec never changes: what a build waits for is told by its Jobs and pods, and its own status is no news.
 		For(&v1alpha1.BaseImageBuild{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Owns(&batchv1.Job{}).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(buildOfPod)).
+		Watches(&v1alpha1.BaseImageBuild{}, handler.EnqueueRequestsFromMapFunc(r.siblingsOf), builder.WithPredicates(comesOrGoes())).
+		WatchesRawSource(source.Func(r.takeQueue)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: backoff()}).
 		Complete(r)
 	if err != nil {
 		return fmt.Errorf("setting up the BaseImageBuild controller: %w", err)
+	}
+	return nil
+}
+
+// takeQueue keeps the controller's own queue, by which builds are woken.
+func (r *BuildReconciler) takeQueue(_ context.Context, q workqueue.TypedRateLimitingInterface[ctrl.Request]) error {
+	r.wake = func(keys []types.NamespacedName) {
+		for _, key := range keys {
+			q.Add(ctrl.Request{NamespacedName: key})
+		}
 	}
 	return nil
 }
@@ -90,18 +107,21 @@ func buildOfPod(_ context.Context, pod client.Object) []ctrl.Request {
 func (r *BuildReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	build := &v1alpha1.BaseImageBuild{}
 	if err := r.Get(ctx, req.NamespacedName, build); err != nil || !build.DeletionTimestamp.IsZero() {
+		if client.IgnoreNotFound(err) == nil {
+			r.wake(r.queue.leave(req.NamespacedName))
+		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	run := &buildRun{BuildReconciler: r, build: build.DeepCopy(), observed: build.Status}
 	if finished(build) {
-		return ctrl.Result{}, run.cancel(ctx)
+		return ctrl.Result{}, run.end(ctx)
 	}
 	done, failure := run.advance(ctx)
 	result, err := r.report(ctx, run, done, failure)
 	if err != nil || !finished(run.build) {
 		return result, err
 	}
-	return result, run.cancel(ctx)
+	return result, run.end(ctx)
 }
 
 // buildRun is one pass over a build with what its phases have found.
@@ -112,6 +132,10 @@ type buildRun struct {
 	observed v1alpha1.BaseImageBuildStatus
 	// digests that the Jobs report, by platform.
 	digests map[string]string
+	// suspended says that a Job is held back, by Kueue for example: the time does not count.
+	suspended bool
+	// resumed is when the last Job was started; zero for none.
+	resumed time.Time
 }
 
 // phases in their order, each with the condition that says that it is done.
@@ -132,8 +156,11 @@ type phase struct {
 
 // advance returns a sentence for each phase that is done, and why the next one is not.
 func (run *buildRun) advance(ctx context.Context) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, passTimeout)
+	ctx, cancel := context.WithTimeout(ctx, run.Config.Limits.Build.PassTimeout.Std())
 	defer cancel()
+	if err := run.turn(ctx); err != nil {
+		return nil, err
+	}
 	var done []string
 	for _, p := range run.phases() {
 		message, err := p.do(ctx)
@@ -145,26 +172,42 @@ func (run *buildRun) advance(ctx context.Context) ([]string, error) {
 	return done, nil
 }
 
-// inTime makes anything that is not done a Terminal once the build's time is over.
+// inTime makes anything that is not done a Terminal once the build's time is over. What might have been done with more
+// patience may be tried again.
 func (run *buildRun) inTime(failure error) error {
-	if run.Clock.Now().Before(run.deadline()) || pipeline.IsTerminal(failure) {
+	if run.suspended || run.Clock.Now().Before(run.deadline()) || pipeline.IsTerminal(failure) {
 		return failure
 	}
-	return &pipeline.Terminal{Reason: v1alpha1.ReasonTimedOut,
-		Err: fmt.Errorf("spec.timeout of %s has passed: raise it, or mend what kept the build: %w", run.build.Spec.Timeout.Duration, failure)}
+	return &pipeline.Terminal{Reason: v1alpha1.ReasonTimedOut, Retryable: pipeline.IsTransient(failure),
+		Err: fmt.Errorf("spec.timeout of %s has passed: raise it, or mend what kept the build: %w", run.build.Spec.Timeout.Duration, plain{failure})}
 }
 
+// plain keeps the message of a fault and hides its type: it has become another fault.
+type plain struct{ err error }
+
+func (p plain) Error() string { return p.err.Error() }
+
+// deadline counts from when the build left the queue, or from when Kueue let its last Job run.
 func (run *buildRun) deadline() time.Time {
-	return run.build.CreationTimestamp.Add(run.build.Spec.Timeout.Duration)
+	start := run.build.Status.StartedAt.Time
+	if run.resumed.After(start) {
+		start = run.resumed
+	}
+	return start.Add(run.build.Spec.Timeout.Duration)
 }
 
 // next says when to come back for a failure that is not final.
 func (run *buildRun) next(failure error) (ctrl.Result, error) {
-	if _, ok := errors.AsType[*pipeline.Waiting](failure); ok {
-		return ctrl.Result{RequeueAfter: run.deadline().Sub(run.Clock.Now()) + time.Second}, nil
+	if run.build.Status.StartedAt == nil || run.suspended {
+		return retry(failure)
+	}
+	left := run.deadline().Sub(run.Clock.Now()) + time.Second
+	w, waiting := errors.AsType[*pipeline.Waiting](failure)
+	if waiting {
+		return ctrl.Result{RequeueAfter: min(left, cmp.Or(w.After, left))}, nil
 	}
 	result, err := retry(failure)
 	// A registry may ask for more patience than the build has.
-	result.RequeueAfter = min(result.RequeueAfter, run.deadline().Sub(run.Clock.Now())+time.Second)
+	result.RequeueAfter = min(result.RequeueAfter, left)
 	return result, err
 }

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
@@ -53,11 +55,25 @@ func (run *buildRun) buildPlatform(ctx context.Context, p v1alpha1.PlatformBuild
 	if job == nil {
 		return "", run.startJob(ctx, p)
 	}
+	run.noteTimes(job)
 	pods, err := run.podsOf(ctx, job)
 	if err != nil {
 		return "", err
 	}
-	return kaniko.Outcome(job, pods)
+	if len(pods) == 0 && !kaniko.Ended(job) && !run.suspended {
+		return "", run.whyNoPod(ctx, p.Platform, job)
+	}
+	return kaniko.Outcome(job, pods, run.Config.Limits.Build)
+}
+
+// noteTimes sees whether somebody holds a Job back: then its time has not begun.
+func (run *buildRun) noteTimes(job *batchv1.Job) {
+	if ptr.Deref(job.Spec.Suspend, false) && !kaniko.Ended(job) {
+		run.suspended = true
+	}
+	if job.Status.StartTime != nil && job.Status.StartTime.After(run.resumed) {
+		run.resumed = job.Status.StartTime.Time
+	}
 }
 
 func (run *buildRun) findJob(ctx context.Context, platform pipeline.Platform) (*batchv1.Job, error) {
@@ -101,6 +117,10 @@ func (run *buildRun) startJob(ctx context.Context, p v1alpha1.PlatformBuild) err
 	if _, err := run.keychain(ctx); err != nil {
 		return err
 	}
+	images, err := run.images.pinned(ctx, run.Registry, run.Config.Images)
+	if err != nil {
+		return err
+	}
 	input, err := run.ensureInput(ctx)
 	if err != nil {
 		return err
@@ -108,15 +128,16 @@ func (run *buildRun) startJob(ctx context.Context, p v1alpha1.PlatformBuild) err
 	job, err := kaniko.Job(kaniko.JobOptions{
 		Build:       run.build,
 		Platform:    p,
-		KanikoImage: run.Config.Images.Kaniko,
-		WorkerImage: run.Config.Images.Worker,
+		KanikoImage: images.Kaniko,
+		WorkerImage: images.Worker,
 		Input:       input,
+		Limits:      run.Config.Limits.Build,
 	})
 	if err != nil {
 		return err
 	}
 	if err := run.children().ensure(ctx, run.build, job); err != nil {
-		return fmt.Errorf("creating Job %s: %w", job.Name, err)
+		return refusedJob(p.Platform, job.Name, err)
 	}
 	return pipeline.Waitingf(v1alpha1.ReasonBuilding, "%s: Job %s was created", p.Platform, job.Name)
 }
@@ -138,6 +159,7 @@ func (run *buildRun) ensureInput(ctx context.Context) (*corev1.ConfigMap, error)
 		CABundle:     run.Config.Registries.CABundle,
 		PrivateHosts: run.Config.Registries.Private(),
 		TokenHosts:   run.Config.Registries.TokenHosts,
+		Limits:       run.Config.Limits,
 	})
 	if err != nil {
 		return nil, err
@@ -147,7 +169,7 @@ func (run *buildRun) ensureInput(ctx context.Context) (*corev1.ConfigMap, error)
 		return nil, fmt.Errorf("creating ConfigMap %s: %w", input.Name, err)
 	}
 	if pipeline.InputDigest(made.BinaryData) != pipeline.InputDigest(input.BinaryData) || len(made.Data) > 0 {
-		return nil, pipeline.Terminalf(pipeline.ReasonInputChanged, "ConfigMap %s is not what the operator makes of this build: somebody has written it, or the operator's configuration has changed; request a new build", input.Name)
+		return nil, pipeline.Retryablef(pipeline.ReasonInputChanged, "ConfigMap %s is not what the operator makes of this build: somebody has written it, or the operator's configuration has changed", input.Name)
 	}
 	return input, nil
 }
@@ -196,8 +218,8 @@ func (run *buildRun) files(ctx context.Context) (map[string][]byte, error) {
 	return files, nil
 }
 
-// cancel ends the Jobs that still run. Ended ones stay, for their logs.
-func (run *buildRun) cancel(ctx context.Context) error {
+// end gives the slot back and ends the Jobs that still run. Ended ones stay, for their logs.
+func (run *buildRun) end(ctx context.Context) error {
 	for _, p := range run.build.Spec.Platforms {
 		platform, err := pipeline.ParsePlatform(p.Platform)
 		if err != nil {
@@ -215,6 +237,7 @@ func (run *buildRun) cancel(ctx context.Context) error {
 			return fmt.Errorf("cancelling Job %s: %w", job.Name, err)
 		}
 	}
+	run.wake(run.queue.leave(nameOf(run.build)))
 	return nil
 }
 
@@ -238,13 +261,41 @@ func worst(failures []error) error {
 	}
 	switch {
 	case len(terminal) > 0:
-		return &pipeline.Terminal{Reason: reasonOf(terminal[0]), Err: joined(terminal)}
+		return &pipeline.Terminal{Reason: reasonOf(terminal[0]), Err: joined(terminal), Retryable: pipeline.IsRetryable(terminal[0])}
 	case len(transient) > 0:
-		return &pipeline.Transient{Reason: reasonOf(transient[0]), Err: joined(transient)}
+		return &pipeline.Transient{Reason: reasonOf(transient[0]), Err: joined(transient), After: soonest(transient)}
 	case len(waiting) > 0:
-		return &pipeline.Waiting{Reason: reasonOf(waiting[0]), Message: joined(waiting).Error()}
+		return &pipeline.Waiting{Reason: worstReason(waiting), Message: joined(waiting).Error(), After: soonest(waiting)}
 	}
 	return nil
+}
+
+// worstReason is the first that says more than that a Job runs.
+func worstReason(waiting []error) string {
+	for _, err := range waiting {
+		if reason := reasonOf(err); reason != v1alpha1.ReasonBuilding {
+			return reason
+		}
+	}
+	return v1alpha1.ReasonBuilding
+}
+
+// soonest is the shortest time that one of the faults asks for; zero if none does.
+func soonest(errs []error) time.Duration {
+	var first time.Duration
+	for _, err := range errs {
+		after := time.Duration(0)
+		if t, ok := errors.AsType[*pipeline.Transient](err); ok {
+			after = t.After
+		}
+		if w, ok := errors.AsType[*pipeline.Waiting](err); ok {
+			after = w.After
+		}
+		if after > 0 && (first == 0 || after < first) {
+			first = after
+		}
+	}
+	return first
 }
 
 func joined(errs []error) error {

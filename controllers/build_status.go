@@ -45,10 +45,13 @@ func (run *buildRun) status(done []string, failure error) v1alpha1.BaseImageBuil
 		case i < len(done):
 			c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.ReasonSucceeded, sentence(done[i])
 		case i == len(done):
-			status.Phase = p.name
+			status.Phase = phaseOf(p, failure)
 			c.Status, c.Reason, c.Message = metav1.ConditionFalse, reasonOf(failure), sentence(failure.Error())
 		}
 		meta.SetStatusCondition(&status.Conditions, c)
+	}
+	if status.Phase != v1alpha1.PhaseQueued {
+		status.QueuePosition = nil
 	}
 	run.conclude(&status, len(done) == len(phases), failure)
 	return status
@@ -63,17 +66,30 @@ func (run *buildRun) conclude(status *v1alpha1.BaseImageBuildStatus, succeeded b
 		v = verdict{status: metav1.ConditionTrue, reason: v1alpha1.ReasonSucceeded,
 			message: "Promoted " + run.build.Spec.Output.Repository + "@" + status.Digest}
 	case pipeline.IsTerminal(failure):
-		status.Phase = v1alpha1.PhaseFailed
 		v = verdict{status: metav1.ConditionFalse, reason: reasonOf(failure), message: sentence(failure.Error())}
 		v.stalled = v.reason
+		status.Phase, status.Retryable = v1alpha1.PhaseFailed, pipeline.IsRetryable(failure)
+		if v.reason == v1alpha1.ReasonSuperseded {
+			status.Phase, v.stalled = v1alpha1.PhaseSuperseded, ""
+		}
 	default:
 		v.reason, v.message = reasonOf(failure), sentence(failure.Error())
 		v.reconciling = v.reason
 	}
 	v.set(&status.Conditions, v1alpha1.ConditionSucceeded, run.build.Generation)
-	if status.Phase == v1alpha1.PhaseSucceeded || status.Phase == v1alpha1.PhaseFailed {
+	if isFinal(status.Phase) {
 		now := metav1.NewTime(run.Clock.Now())
 		status.CompletedAt = &now
-		status.Duration = now.Sub(run.build.CreationTimestamp.Time).Round(time.Second).String()
+		if status.StartedAt != nil {
+			status.Duration = now.Sub(status.StartedAt.Time).Round(time.Second).String()
+		}
 	}
+}
+
+// phaseOf is the phase of a build that is not done with p.
+func phaseOf(p phase, failure error) v1alpha1.BuildPhase {
+	if reasonOf(failure) == v1alpha1.ReasonQueued {
+		return v1alpha1.PhaseQueued
+	}
+	return p.name
 }

@@ -14,17 +14,15 @@ import (
 
 // timetable is a schedule moved by the jitter of one object.
 type timetable struct {
-	cron     cron.Schedule
-	location *time.Location
-	// offset is this object's share of spec.jitter. It is the same every time, so that
+	clock wallClock
+	// offset is this object's share of the jitter. It is the same every time, so that
 	// a thousand objects with one schedule spread out and each stays predictable.
 	offset   time.Duration
 	deadline time.Duration
 }
 
-// newTimetable reads spec.schedule, spec.timeZone, spec.jitter and spec.startingDeadline. What can't be
-// read is a Terminal with reason ScheduleInvalid.
-func newTimetable(image *v1alpha1.BaseImage) (*timetable, error) {
+// newTimetable reads spec.schedule and spec.timeZone. What can't be read is a Terminal with reason ScheduleInvalid.
+func newTimetable(image *v1alpha1.BaseImage, set settings) (*timetable, error) {
 	location, err := time.LoadLocation(image.Spec.TimeZone)
 	if image.Spec.TimeZone == "Local" {
 		err = errors.New("it would depend on where the operator runs")
@@ -39,14 +37,11 @@ func newTimetable(image *v1alpha1.BaseImage) (*timetable, error) {
 	if err != nil {
 		return nil, pipeline.Terminalf(v1alpha1.ReasonScheduleInvalid, "spec.schedule: %q must have five fields, such as \"0 0 * * 0\": %w", image.Spec.Schedule, err)
 	}
-	t := &timetable{cron: schedule, location: location}
-	if image.Spec.StartingDeadline != nil {
-		t.deadline = image.Spec.StartingDeadline.Duration
-	}
-	if image.Spec.Jitter != nil {
-		t.offset = share(string(image.UID), image.Spec.Jitter.Duration)
-	}
-	return t, nil
+	return &timetable{
+		clock:    wallClock{cron: schedule, location: location},
+		offset:   share(string(image.UID), set.jitter),
+		deadline: set.startingDeadline,
+	}, nil
 }
 
 // share spreads ids evenly over [0, most), in whole seconds.
@@ -62,7 +57,7 @@ func share(id string, most time.Duration) time.Duration {
 
 // next is the first run after t. ok is false for a schedule that never comes, such as 30 February.
 func (s *timetable) next(t time.Time) (run time.Time, ok bool) {
-	tick := s.cron.Next(t.Add(-s.offset).In(s.location))
+	tick := s.clock.next(t.Add(-s.offset))
 	if tick.IsZero() {
 		return time.Time{}, false
 	}

@@ -28,6 +28,10 @@ func scheduled(schedule, zone string, jitter, deadline time.Duration) *v1alpha1.
 	}
 }
 
+func timetableOf(image *v1alpha1.BaseImage) (*timetable, error) {
+	return newTimetable(image, standard(image))
+}
+
 func TestTimetableDue(t *testing.T) {
 	const day = 24 * time.Hour
 	tests := map[string]struct {
@@ -66,7 +70,7 @@ func TestTimetableDue(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			table, err := newTimetable(scheduled(tc.schedule, tc.zone, 0, tc.deadline))
+			table, err := timetableOf(scheduled(tc.schedule, tc.zone, 0, tc.deadline))
 			if err != nil {
 				t.Fatalf("newTimetable: %v", err)
 			}
@@ -95,7 +99,7 @@ func TestTimetableJitterIsTheSameEveryTimeAndBelowItsLimit(t *testing.T) {
 	if len(seen) < 150 {
 		t.Errorf("200 objects have only %d different delays: they would start together", len(seen))
 	}
-	table, err := newTimetable(scheduled("0 0 * * 0", "UTC", limit, 24*time.Hour))
+	table, err := timetableOf(scheduled("0 0 * * 0", "UTC", limit, 24*time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +119,7 @@ func TestTimetableRefusesWhatItCannotRead(t *testing.T) {
 	}
 	for name, image := range tests {
 		t.Run(name, func(t *testing.T) {
-			_, err := newTimetable(image)
+			_, err := timetableOf(image)
 			if !pipeline.IsTerminal(err) || reasonOf(err) != v1alpha1.ReasonScheduleInvalid {
 				t.Errorf("newTimetable = %v, want a Terminal with reason ScheduleInvalid", err)
 			}

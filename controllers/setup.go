@@ -9,16 +9,44 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
+	"github.com/ibshafique/base-images/internal/config"
 	"github.com/ibshafique/base-images/internal/kaniko"
+	"github.com/ibshafique/base-images/internal/registry"
 )
 
 // indexOwner finds builds by the UID of the BaseImage that controls them.
 const indexOwner = "metadata.controller.uid"
+
+// Options are what the controllers are made of.
+type Options struct {
+	Config    *config.Operator
+	Registry  *registry.Client
+	Git       GitResolver
+	Upstreams UpstreamResolver
+	Clock     clock.PassiveClock
+}
+
+// SetUp registers both controllers, and the indexes that they list by.
+func SetUp(ctx context.Context, mgr ctrl.Manager, o Options) error {
+	if err := indexFields(ctx, mgr); err != nil {
+		return err
+	}
+	recorder := mgr.GetEventRecorder("basewright")
+	images := &BaseImageReconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(),
+		Git: o.Git, Upstreams: o.Upstreams, Config: o.Config, Events: recorder, Clock: o.Clock}
+	if err := images.SetupWithManager(mgr); err != nil {
+		return err
+	}
+	builds := &BuildReconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(),
+		Registry: o.Registry, Config: o.Config, Events: recorder, Clock: o.Clock}
+	return builds.SetupWithManager(mgr)
+}
 
 // CacheOptions keep Jobs and pods of others out of the operator's memory.
 func CacheOptions() cache.Options {
@@ -29,8 +57,7 @@ func CacheOptions() cache.Options {
 	}}
 }
 
-// IndexFields adds the indexes that the reconcilers list by.
-func IndexFields(ctx context.Context, mgr ctrl.Manager) error {
+func indexFields(ctx context.Context, mgr ctrl.Manager) error {
 	err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.BaseImageBuild{}, indexOwner, func(o client.Object) []string {
 		if owner := metav1.GetControllerOf(o); owner != nil {
 			return []string{string(owner.UID)}
@@ -39,6 +66,15 @@ func IndexFields(ctx context.Context, mgr ctrl.Manager) error {
 	})
 	if err != nil {
 		return fmt.Errorf("indexing builds by owner: %w", err)
+	}
+	err = mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.BaseImage{}, indexTags, func(o client.Object) []string {
+		if image, ok := o.(*v1alpha1.BaseImage); ok {
+			return tagsOf(image)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("indexing images by tag: %w", err)
 	}
 	return nil
 }

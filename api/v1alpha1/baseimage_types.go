@@ -313,6 +313,7 @@ type BuildSummary struct {
 // +kubebuilder:printcolumn:name="Next Build",type=string,JSONPath=`.status.nextBuild`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Repository",type=string,priority=1,JSONPath=`.spec.output.repository`
+// +kubebuilder:printcolumn:name="Resolved",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Resolved")].status`
 // +kubebuilder:printcolumn:name="Size",type=string,priority=1,JSONPath=`.status.image.size`
 // +kubebuilder:printcolumn:name="Build Reason",type=string,priority=1,JSONPath=`.status.latestBuild.reason`
 type BaseImage struct {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	_ "time/tzdata" // The image of the operator has no files but the operator.
 
 	"go.uber.org/zap/zapcore"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -86,6 +87,7 @@ func registryClient(cfg *config.Operator) (*registry.Client, error) {
 		PrivateHosts: cfg.Registries.PrivateHosts,
 		TokenHosts:   cfg.Registries.TokenHosts,
 		UserAgent:    "basewright-operator",
+		Limits:       cfg.Limits.Registry,
 	}
 	for _, m := range cfg.Registries.Mirrors {
 		rc.Mirrors = append(rc.Mirrors, registry.Mirror{Prefix: m.Prefix, Endpoint: m.Endpoint})
@@ -121,29 +123,14 @@ func newManager(o *options) (ctrl.Manager, error) {
 }
 
 func setUp(ctx context.Context, mgr ctrl.Manager, cfg *config.Operator, client *registry.Client) error {
-	if err := controllers.IndexFields(ctx, mgr); err != nil {
-		return err
-	}
-	images := &controllers.BaseImageReconciler{
-		Client:    mgr.GetClient(),
-		Live:      mgr.GetAPIReader(),
-		Git:       source.NewResolver(source.Config{Transport: client.HTTPClient().Transport}),
+	err := controllers.SetUp(ctx, mgr, controllers.Options{
+		Config:    cfg,
+		Registry:  client,
+		Git:       source.NewResolver(source.Config{Transport: client.HTTPClient().Transport, Dial: client.DialContext, Limits: cfg.Limits.Source}),
 		Upstreams: upstream.Resolver{Registry: client},
-		Events:    mgr.GetEventRecorder("basewright"),
 		Clock:     clock.RealClock{},
-	}
-	if err := images.SetupWithManager(mgr); err != nil {
-		return err
-	}
-	builds := &controllers.BuildReconciler{
-		Client:   mgr.GetClient(),
-		Live:     mgr.GetAPIReader(),
-		Registry: client,
-		Config:   cfg,
-		Events:   mgr.GetEventRecorder("basewright"),
-		Clock:    clock.RealClock{},
-	}
-	if err := builds.SetupWithManager(mgr); err != nil {
+	})
+	if err != nil {
 		return err
 	}
 	return addHealth(mgr)

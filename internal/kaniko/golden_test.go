@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
+	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
 )
 
@@ -61,6 +62,9 @@ func options(b *v1alpha1.BaseImageBuild, p v1alpha1.PlatformBuild) JobOptions {
 // jobs are those of the golden files.
 func jobs() map[string]JobOptions {
 	withCA := options(gitBuild(), v1alpha1.PlatformBuild{Platform: "linux/amd64"})
+	kueue := options(inlineBuild(), v1alpha1.PlatformBuild{Platform: "linux/amd64"})
+	kueue.Build.Labels = map[string]string{"kueue.x-k8s.io/queue-name": "builds", "unrelated": "label"}
+	kueue.Limits = limits.Build{WorkspaceBytes: 1 << 30, LayoutBytes: 3 << 30}
 	withCA.Input.BinaryData[pipeline.CAFile] = []byte("PEM")
 	return map[string]JobOptions{
 		"git with a push secret for amd64": options(gitBuild(), v1alpha1.PlatformBuild{Platform: "linux/amd64"}),
@@ -77,6 +81,10 @@ func jobs() map[string]JobOptions {
 			s.BuildArgs = []v1alpha1.BuildArg{{Name: "VERSION", Value: "1.2 3"}, {Name: "EMPTY"}, {Name: "QUOTED", Value: `"$HOME"`}}
 		}), v1alpha1.PlatformBuild{Platform: "linux/amd64"}),
 		"a CA bundle": withCA,
+		"a private repository": options(with(gitBuild(), func(s *v1alpha1.BaseImageBuildSpec) {
+			s.Source.Git.SecretRef = &v1alpha1.LocalReference{Name: "git"}
+		}), v1alpha1.PlatformBuild{Platform: "linux/amd64"}),
+		"a queue of Kueue and limits": kueue,
 	}
 }
 
@@ -120,6 +128,7 @@ func TestInputIsAsInItsGoldenFile(t *testing.T) {
 		"git":                   {Build: gitBuild(), Dockerfiles: dockerfiles},
 		"inline with files":     {Build: inlineBuild(), Dockerfiles: dockerfiles, Files: map[string][]byte{"Dockerfile": []byte("FROM a\n"), "etc/b": {0, 255}, "a": nil}},
 		"a CA and private host": {Build: gitBuild(), Dockerfiles: dockerfiles, CABundle: "-----BEGIN CERTIFICATE-----\n", PrivateHosts: []string{"git.example"}},
+		"limits":                {Build: gitBuild(), Dockerfiles: dockerfiles, Limits: limits.Limits{Source: limits.Source{Bytes: 1 << 30}}},
 	} {
 		t.Run(desc, func(t *testing.T) {
 			cm, err := Input(o)

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
+	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
 )
 
@@ -29,6 +30,8 @@ type InputOptions struct {
 	PrivateHosts []string
 	// TokenHosts may see the credentials of their registry.
 	TokenHosts []pipeline.TokenHost
+	// Limits of what the worker reads.
+	Limits limits.Limits
 }
 
 // Input makes the ConfigMap that the fetch container reads. It is immutable: a build never
@@ -39,6 +42,7 @@ func Input(o InputOptions) (*corev1.ConfigMap, error) {
 		Repository:   o.Build.Spec.Output.Repository,
 		PrivateHosts: o.PrivateHosts,
 		TokenHosts:   o.TokenHosts,
+		Limits:       o.Limits,
 	}
 	if git := o.Build.Spec.Source.Git; git != nil {
 		in.Git = &pipeline.GitInput{URL: git.URL, Ref: git.Ref, Commit: o.Build.Spec.Inputs.Revision, Path: git.Path}

@@ -11,6 +11,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
+	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
 )
 
@@ -26,11 +27,13 @@ const (
 	volumeWorkspace = "workspace"
 	volumeImage     = "image"
 	volumePush      = "push-credentials"
+	volumeGit       = "git-credentials"
 
 	dirInput     = "/input"
 	dirWorkspace = "/workspace"
 	dirImage     = "/image"
 	dirPush      = "/push-credentials"
+	dirGit       = "/git-credentials"
 
 	fetchUser = 65532
 )
@@ -43,6 +46,8 @@ type JobOptions struct {
 	KanikoImage, WorkerImage string
 	// Input of the build, see Input.
 	Input *corev1.ConfigMap
+	// Limits of the pod's volumes. Zero fields have their defaults.
+	Limits limits.Build
 }
 
 // Job makes the Job that builds one platform: fetch writes the context, kaniko runs the Dockerfile
@@ -56,7 +61,7 @@ func Job(o JobOptions) (*batchv1.Job, error) {
 	meta := labels(o.Build)
 	meta[LabelArchitecture] = platform.Architecture
 	return &batchv1.Job{
-		ObjectMeta: metav1.ObjectMeta{Name: JobName(o.Build.Name, platform), Namespace: o.Build.Namespace, Labels: meta},
+		ObjectMeta: metav1.ObjectMeta{Name: JobName(o.Build.Name, platform), Namespace: o.Build.Namespace, Labels: withKueue(meta, o.Build)},
 		Spec: batchv1.JobSpec{
 			// A build is repeated as a new build, with its own record, never inside a Job.
 			BackoffLimit:          ptr.To[int32](0),
@@ -67,6 +72,17 @@ func Job(o JobOptions) (*batchv1.Job, error) {
 			},
 		},
 	}, nil
+}
+
+// withKueue adds the labels by which Kueue holds a Job back until its queue has room.
+func withKueue(meta map[string]string, build *v1alpha1.BaseImageBuild) map[string]string {
+	meta = maps.Clone(meta)
+	for _, name := range KueueLabels {
+		if value, ok := build.Labels[name]; ok {
+			meta[name] = value
+		}
+	}
+	return meta
 }
 
 func podSpec(o JobOptions, platform pipeline.Platform) corev1.PodSpec {
@@ -85,8 +101,9 @@ func podSpec(o JobOptions, platform pipeline.Platform) corev1.PodSpec {
 	}
 }
 
+// fetchContainer is the only one that sees the credentials of a private repository.
 func fetchContainer(o JobOptions, platform pipeline.Platform) corev1.Container {
-	return corev1.Container{
+	c := corev1.Container{
 		Name:            ContainerFetch,
 		Image:           o.WorkerImage,
 		ImagePullPolicy: corev1.PullIfNotPresent,
@@ -106,6 +123,11 @@ func fetchContainer(o JobOptions, platform pipeline.Platform) corev1.Container {
 			{Name: volumeWorkspace, MountPath: dirWorkspace},
 		},
 	}
+	if gitSecret(o.Build) != nil {
+		c.Args = append(c.Args, "--git-credentials="+dirGit)
+		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: volumeGit, MountPath: dirGit, ReadOnly: true})
+	}
+	return c
 }
 
 // kanikoContainer runs as root with the five capabilities that unpacking a base image and a package
@@ -195,12 +217,13 @@ func pushContainer(o JobOptions, platform pipeline.Platform) corev1.Container {
 }
 
 func volumes(o JobOptions) []corev1.Volume {
+	size := o.Limits.WithDefaults()
 	vs := []corev1.Volume{
 		{Name: volumeInput, VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
 			LocalObjectReference: corev1.LocalObjectReference{Name: InputName(o.Build.Name)},
 		}}},
-		{Name: volumeWorkspace, VolumeSource: emptyDir("2Gi")},
-		{Name: volumeImage, VolumeSource: emptyDir("8Gi")},
+		{Name: volumeWorkspace, VolumeSource: emptyDir(size.WorkspaceBytes)},
+		{Name: volumeImage, VolumeSource: emptyDir(size.LayoutBytes)},
 	}
 	if ref := o.Build.Spec.Output.PushSecretRef; ref != nil {
 		vs = append(vs, corev1.Volume{Name: volumePush, VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
@@ -208,11 +231,21 @@ func volumes(o JobOptions) []corev1.Volume {
 			Items:      []corev1.KeyToPath{{Key: corev1.DockerConfigJsonKey, Path: "config.json"}},
 		}}})
 	}
+	if ref := gitSecret(o.Build); ref != nil {
+		vs = append(vs, corev1.Volume{Name: volumeGit, VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: ref.Name}}})
+	}
 	return vs
 }
 
-func emptyDir(limit string) corev1.VolumeSource {
-	return corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: new(resource.MustParse(limit))}}
+func gitSecret(build *v1alpha1.BaseImageBuild) *v1alpha1.LocalReference {
+	if build.Spec.Source.Git == nil {
+		return nil
+	}
+	return build.Spec.Source.Git.SecretRef
+}
+
+func emptyDir(limit limits.Bytes) corev1.VolumeSource {
+	return corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: new(limit.Quantity())}}
 }
 
 func workerResources() corev1.ResourceRequirements {
@@ -222,6 +255,7 @@ func workerResources() corev1.ResourceRequirements {
 	}
 }
 
+// kanikoResources never leave a build without a limit, whoever made it.
 func kanikoResources(asked *corev1.ResourceRequirements) corev1.ResourceRequirements {
 	if asked != nil {
 		return *asked

@@ -1,6 +1,7 @@
 package kaniko
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +10,8 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
+
+	"github.com/ibshafique/base-images/api/v1alpha1"
 )
 
 func eachJob(t *testing.T, check func(t *testing.T, o JobOptions, job *batchv1.Job)) {
@@ -47,6 +50,9 @@ func TestContainersMountWhatTheyNeed(t *testing.T) {
 		if o.Build.Spec.Output.PushSecretRef != nil {
 			want[ContainerPush] = []string{volumeImage, volumeInput, volumePush}
 		}
+		if gitSecret(o.Build) != nil {
+			want[ContainerFetch] = []string{volumeGit, volumeInput, volumeWorkspace}
+		}
 		got := map[string][]string{}
 		for _, c := range containersOf(job) {
 			got[c.Name] = mounted(c)
@@ -83,7 +89,8 @@ func TestNothingWorthStealingIsInThePod(t *testing.T) {
 			t.Error("the pod shares a namespace")
 		}
 		for _, v := range pod.Volumes {
-			if v.Secret != nil && (o.Build.Spec.Output.PushSecretRef == nil || v.Secret.SecretName != o.Build.Spec.Output.PushSecretRef.Name) {
+			refs := map[string]*v1alpha1.LocalReference{volumePush: o.Build.Spec.Output.PushSecretRef, volumeGit: gitSecret(o.Build)}
+			if v.Secret != nil && (refs[v.Name] == nil || v.Secret.SecretName != refs[v.Name].Name) {
 				t.Errorf("volume %s holds secret %s", v.Name, v.Secret.SecretName)
 			}
 			if v.HostPath != nil || v.Projected != nil || v.CSI != nil {
@@ -176,7 +183,9 @@ func TestKanikoPushesNothing(t *testing.T) {
 // The labels of the Job select its pods, so they must not share one map.
 func TestLabelsAreNotShared(t *testing.T) {
 	eachJob(t, func(t *testing.T, _ JobOptions, job *batchv1.Job) {
-		if diff := cmp.Diff(job.Labels, job.Spec.Template.Labels); diff != "" {
+		own := maps.Clone(job.Labels)
+		maps.DeleteFunc(own, func(name, _ string) bool { return slices.Contains(KueueLabels, name) })
+		if diff := cmp.Diff(own, job.Spec.Template.Labels); diff != "" {
 			t.Error(diff)
 		}
 		job.Labels["x"] = "y"

@@ -20,6 +20,9 @@ const (
 	LabelArchitecture = "basewright.dev/architecture"
 )
 
+// KueueLabels are passed from a BaseImage to its builds and Jobs (https://kueue.sigs.k8s.io/docs/tasks/run/jobs/).
+var KueueLabels = []string{"kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class"}
+
 // maxBuildName leaves room for "-" and an architecture within the 63 characters of a label value.
 const maxBuildName = 52
 

@@ -67,7 +67,7 @@ type Registry struct {
 	// RetryAfter is the longest pause that a registry can ask for. Default: 1h; at most 24h.
 	RetryAfter Duration `json:"retryAfter,omitzero"`
 	// RequestsPerHost are under way at the same time, from one process to one host. One of them is left to requests that
-	// send something, such as an upload that reads from a download; with 1 there may be one of each. Default: 8; at most 1000.
+	// send something, such as an upload that reads from a download; with 1 there may be one of each. Default: 8; at most 100.
 	RequestsPerHost int `json:"requestsPerHost,omitzero"`
 }
 

@@ -25,6 +25,8 @@ type Waiting struct {
 	Reason string
 	// Message says in one sentence what is awaited.
 	Message string
+	// After is when to look again even if nothing is told. Zero: only when told.
+	After time.Duration
 }
 
 func (w *Waiting) Error() string { return w.Message }

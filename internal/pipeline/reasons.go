@@ -83,6 +83,8 @@ const (
 	ReasonPodRefused = "PodRefused"
 	// ReasonImagePullFailed: the kubelet can't pull an image of the build pod.
 	ReasonImagePullFailed = "ImagePullFailed"
+	// ReasonJobInvalid: the cluster calls the Job invalid, because of the resources, tolerations or node selector asked for.
+	ReasonJobInvalid = "JobInvalid"
 	// ReasonQuotaExceeded: a ResourceQuota or LimitRange of the namespace refuses the Job or its pod.
 	ReasonQuotaExceeded = "QuotaExceeded"
 

@@ -111,8 +111,8 @@ func dripping(path string, began chan<- struct{}) http.Handler {
 
 func TestADripIsGivenUp(t *testing.T) {
 	for desc, tt := range map[string]struct{ path, says string }{
-		"in a manifest": {"/manifests/", "the manifest brought less than 256Ki in 1m0s"},
-		"in a config":   {"/blobs/", "the blob brought less than 256Ki in 1m0s"},
+		"in a manifest": {"/manifests/", "the manifest brought less than 256Ki in 1m"},
+		"in a config":   {"/blobs/", "the blob brought less than 256Ki in 1m"},
 	} {
 		t.Run(desc, func(t *testing.T) {
 			clock, began, failed := newFakeTime(), make(chan struct{}, 1), make(chan error, 1)

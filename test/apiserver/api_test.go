@@ -107,7 +107,7 @@ func (r rule) object(t *testing.T, kind, namespace string, value any) *unstructu
 	maps.Copy(content, complete(kind))
 	switch {
 	case r.git, strings.HasPrefix(r.field, "spec.source.git"):
-		put(t, content, "spec.source", map[string]any{"git": map[string]any{"url": "https://git.example/images"}})
+		put(t, content, "spec.source", map[string]any{"git": map[string]any{"url": "https://git.example/images", "secretRef": map[string]any{"name": "git"}}})
 	case strings.HasPrefix(r.field, "spec.source.configMapRef"):
 		put(t, content, "spec.source", map[string]any{"configMapRef": map[string]any{"name": "files"}})
 	}

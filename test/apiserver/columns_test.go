@@ -90,6 +90,7 @@ func TestBuildColumns(t *testing.T) {
 		{"Attempt", float64(2), false},
 		{"Reason", "Scheduled,UpstreamChanged", false},
 		{"Phase", "Failed", false},
+		{"Queue", nil, false},
 		{"Duration", "1m12s", false},
 		{"Age", age, false},
 		{"Message", "linux/amd64: it broke", true},

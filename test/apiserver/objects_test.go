@@ -52,9 +52,6 @@ func TestDefaults(t *testing.T) {
 	want.Output.Tags = []v1alpha1.Tag{"latest"}
 	want.Upstream.Refresh = v1alpha1.RefreshAlways
 	want.Schedule, want.TimeZone = "0 0 * * 0", "UTC"
-	want.Jitter = &metav1.Duration{Duration: 30 * time.Minute}
-	want.StartingDeadline = &metav1.Duration{Duration: 24 * time.Hour}
-	want.Timeout = &metav1.Duration{Duration: time.Hour}
 	want.History = v1alpha1.History{Successful: new(int32(3)), Failed: new(int32(3))}
 
 	namespace := newNamespace(t)
@@ -97,12 +94,13 @@ func TestDefaultsGiveWay(t *testing.T) {
 			Resources:   &corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("1Gi")}},
 		}},
 		Output:   v1alpha1.Output{Repository: "registry.example/base", Tags: []v1alpha1.Tag{"3"}, PushSecretRef: &v1alpha1.LocalReference{Name: "push"}},
-		Upstream: v1alpha1.UpstreamPolicy{Refresh: v1alpha1.RefreshNever},
+		Upstream: v1alpha1.UpstreamPolicy{Refresh: v1alpha1.RefreshNever, PollInterval: &metav1.Duration{}},
 		Schedule: "@daily", TimeZone: "Asia/Dhaka", Suspend: true,
 		// Zero is a value: no delay at all.
 		Jitter:           &metav1.Duration{},
 		StartingDeadline: &metav1.Duration{Duration: time.Minute},
 		Timeout:          &metav1.Duration{Duration: 2 * time.Minute},
+		Retries:          new(int32(0)),
 		History:          v1alpha1.History{Successful: new(int32(1)), Failed: new(int32(2))},
 	}
 	want := *image.Spec.DeepCopy()

@@ -70,6 +70,8 @@ func (g *fakeGit) set(commit string, err error) {
 }
 
 const (
+	someDigest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
 	commitA = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 	commitB = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
 )
@@ -80,17 +82,22 @@ type operator struct {
 	t         *testing.T
 	namespace string
 	clock     *clocktesting.FakePassiveClock
+	config    *config.Operator
 	git       *fakeGit
 	host      string
 	stop      func()
 }
 
-func newOperator(t *testing.T) *operator {
+func newOperator(t *testing.T, change ...func(*operator)) *operator {
 	t.Helper()
 	server := httptest.NewServer(fakeregistry.New(fakeregistry.Logger(log.New(io.Discard, "", 0))))
 	t.Cleanup(server.Close)
 	o := &operator{t: t, namespace: newNamespace(t), git: &fakeGit{commit: commitA},
-		host: strings.TrimPrefix(server.URL, "http://"), clock: clocktesting.NewFakePassiveClock(time.Now())}
+		host: strings.TrimPrefix(server.URL, "http://"), clock: clocktesting.NewFakePassiveClock(time.Now()), config: config.Default()}
+	o.config.Images = config.Images{Kaniko: "kaniko.example/kaniko@" + someDigest, Worker: "worker.example/worker@" + someDigest}
+	for _, c := range change {
+		c(o)
+	}
 	o.start()
 	t.Cleanup(func() { o.stop() })
 	return o
@@ -107,16 +114,10 @@ func (o *operator) start() {
 		Controller: ctrlconfig.Controller{SkipNameValidation: &skip}})
 	o.check(err, "making the manager")
 	ctx, cancel := context.WithCancel(context.Background())
-	o.check(controllers.IndexFields(ctx, mgr), "indexing")
 	reg, err := registry.New(registry.Config{UnsafeLoopback: true})
 	o.check(err, "making the registry client")
-	images := &controllers.BaseImageReconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Git: o.git,
-		Upstreams: upstream.Resolver{Registry: reg}, Events: mgr.GetEventRecorder("basewright"), Clock: o.clock}
-	o.check(images.SetupWithManager(mgr), "setting up")
-	builds := &controllers.BuildReconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Registry: reg,
-		Config: &config.Operator{Images: config.Images{Kaniko: "kaniko.example/kaniko:1", Worker: "worker.example/worker:1"}},
-		Events: mgr.GetEventRecorder("basewright"), Clock: o.clock}
-	o.check(builds.SetupWithManager(mgr), "setting up")
+	o.check(controllers.SetUp(ctx, mgr, controllers.Options{Config: o.config, Registry: reg, Git: o.git,
+		Upstreams: upstream.Resolver{Registry: reg}, Clock: o.clock}), "setting up")
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()
 	o.stop = func() {
@@ -519,7 +520,7 @@ func TestAnInputOfSomebodyElseIsNotUsed(t *testing.T) {
 	o.check(k8s.Create(t.Context(), input), "feeding an input")
 	o.check(k8s.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: o.namespace, Name: "later"},
 		Type: corev1.SecretTypeDockerConfigJson, Data: map[string][]byte{corev1.DockerConfigJsonKey: []byte("{}")}}), "creating the Secret")
-	o.awaitCondition(image, "Stalled", metav1.ConditionTrue, pipeline.ReasonInputChanged)
+	o.awaitCondition(image, "Ready", metav1.ConditionFalse, pipeline.ReasonInputChanged)
 	if jobs := slices.DeleteFunc(o.jobs(), func(j batchv1.Job) bool { return j.Labels[kaniko.LabelBuild] != build.Name }); len(jobs) != 0 {
 		t.Errorf("%d Jobs were made of it", len(jobs))
 	}

@@ -30,7 +30,7 @@ func completeBaseImage() map[string]any {
 // baseImageDefaults are the rules that TestDefaults and TestDefaultsGiveWay prove.
 func baseImageDefaults() []string {
 	return defaultRules("spec.dockerfile", "spec.platforms", "spec.upstream", "spec.upstream.refresh", "spec.schedule", "spec.timeZone",
-		"spec.jitter", "spec.startingDeadline", "spec.timeout", "spec.history", "spec.history.successful", "spec.history.failed")
+		"spec.history", "spec.history.successful", "spec.history.failed")
 }
 
 func baseImageSpecRules() map[string]rule {
@@ -47,28 +47,32 @@ func baseImageSpecRules() map[string]rule {
 		"the Dockerfile's path is relative":    {git: true, field: "spec.dockerfile", keyword: "rule 0", good: "a/..b", bad: "/a", says: "relative path"},
 		"the Dockerfile's path has no dot dot": {git: true, field: "spec.dockerfile", keyword: "rule 0", good: "a/b", bad: "..", says: "'..'"},
 
-		"a schedule is not empty":             {field: "spec.schedule", keyword: "minLength", good: "@", bad: "", says: "1"},
-		"a schedule is short":                 {field: "spec.schedule", keyword: "maxLength", good: text(128), bad: text(129), says: "128"},
-		"a schedule has no time zone":         {field: "spec.schedule", keyword: "rule 0", good: cron, bad: "TZ=UTC " + cron, says: "spec.timeZone"},
-		"a schedule has no cron time zone":    {field: "spec.schedule", keyword: "rule 0", good: "@daily", bad: "CRON_TZ=UTC " + cron, says: "spec.timeZone"},
-		"a time zone is not empty":            {field: "spec.timeZone", keyword: "minLength", good: "A", bad: "", says: "1"},
-		"a time zone is short":                {field: "spec.timeZone", keyword: "maxLength", good: text(64), bad: text(65), says: "64"},
-		"jitter is not negative":              {field: "spec.jitter", keyword: "rule 0", good: "0s", bad: "-1s", says: "between 0s and 24h"},
-		"jitter is at most a day":             {field: "spec.jitter", keyword: "rule 0", good: "24h", bad: "24h0m1s", says: "between 0s and 24h"},
-		"a starting deadline is a minute":     {field: "spec.startingDeadline", keyword: "rule 0", good: "1m", bad: "59s", says: "between 1m and 168h"},
-		"a starting deadline is in the week":  {field: "spec.startingDeadline", keyword: "rule 0", good: "168h", bad: "169h", says: "between 1m and 168h"},
-		"a timeout is at least a minute":      {field: "spec.timeout", keyword: "rule 0", good: "60s", bad: "59s", says: "between 1m and 24h"},
-		"a timeout is at most a day":          {field: "spec.timeout", keyword: "rule 0", good: "24h", bad: "25h", says: "between 1m and 24h"},
-		"refresh is a policy":                 {field: "spec.upstream.refresh", keyword: "enum", good: "Never", bad: "Sometimes", says: "IfUnpinned"},
-		"a successful build is kept":          {field: "spec.history.successful", keyword: "minimum", good: 1, bad: 0, says: "1"},
-		"at most 100 successful ones are":     {field: "spec.history.successful", keyword: "maximum", good: 100, bad: 101, says: "100"},
-		"a failed build is kept":              {field: "spec.history.failed", keyword: "minimum", good: 1, bad: 0, says: "1"},
-		"at most 100 failed ones are":         {field: "spec.history.failed", keyword: "maximum", good: 100, bad: 101, says: "100"},
-		"a jitter that is no duration":        {field: "spec.jitter", keyword: "rule 0", good: "1h30m", bad: "soon", says: "Duration"},
-		"a starting deadline that is none":    {field: "spec.startingDeadline", keyword: "rule 0", good: "90m", bad: "7d", says: "Duration"},
-		"a timeout that is no duration":       {field: "spec.timeout", keyword: "rule 0", good: "1h0m0s", bad: "60", says: "Duration"},
-		"a refresh policy that is misspelt":   {field: "spec.upstream.refresh", keyword: "enum", good: "Always", bad: "always", says: "Always"},
-		"a refresh policy that is hyphenated": {field: "spec.upstream.refresh", keyword: "enum", good: "IfUnpinned", bad: "if-unpinned", says: "IfUnpinned"},
+		"a schedule is not empty":                  {field: "spec.schedule", keyword: "minLength", good: "@", bad: "", says: "1"},
+		"a schedule is short":                      {field: "spec.schedule", keyword: "maxLength", good: text(128), bad: text(129), says: "128"},
+		"a schedule has no time zone":              {field: "spec.schedule", keyword: "rule 0", good: cron, bad: "TZ=UTC " + cron, says: "spec.timeZone"},
+		"a schedule has no cron time zone":         {field: "spec.schedule", keyword: "rule 0", good: "@daily", bad: "CRON_TZ=UTC " + cron, says: "spec.timeZone"},
+		"a time zone is not empty":                 {field: "spec.timeZone", keyword: "minLength", good: "A", bad: "", says: "1"},
+		"a time zone is short":                     {field: "spec.timeZone", keyword: "maxLength", good: text(64), bad: text(65), says: "64"},
+		"jitter is not negative":                   {field: "spec.jitter", keyword: "rule 0", good: "0s", bad: "-1s", says: "between 0s and 24h"},
+		"jitter is at most a day":                  {field: "spec.jitter", keyword: "rule 0", good: "24h", bad: "24h0m1s", says: "between 0s and 24h"},
+		"a starting deadline is a minute":          {field: "spec.startingDeadline", keyword: "rule 0", good: "1m", bad: "59s", says: "between 1m and 168h"},
+		"a starting deadline is in the week":       {field: "spec.startingDeadline", keyword: "rule 0", good: "168h", bad: "169h", says: "between 1m and 168h"},
+		"a timeout is at least a minute":           {field: "spec.timeout", keyword: "rule 0", good: "60s", bad: "59s", says: "between 1m and 24h"},
+		"a timeout is at most a day":               {field: "spec.timeout", keyword: "rule 0", good: "24h", bad: "25h", says: "between 1m and 24h"},
+		"refresh is a policy":                      {field: "spec.upstream.refresh", keyword: "enum", good: "Never", bad: "Sometimes", says: "IfUnpinned"},
+		"no retries are fewest":                    {field: "spec.retries", keyword: "minimum", good: 0, bad: -1, says: "0"},
+		"ten retries are most":                     {field: "spec.retries", keyword: "maximum", good: 10, bad: 11, says: "10"},
+		"upstreams are polled each minute at most": {field: "spec.upstream.pollInterval", keyword: "rule 0", good: "1m", bad: "59s", says: "0s, or between 1m and 168h"},
+		"upstreams need not be polled":             {field: "spec.upstream.pollInterval", keyword: "rule 0", good: "0s", bad: "169h", says: "0s, or between 1m and 168h"},
+		"a successful build is kept":               {field: "spec.history.successful", keyword: "minimum", good: 1, bad: 0, says: "1"},
+		"at most 100 successful ones are":          {field: "spec.history.successful", keyword: "maximum", good: 100, bad: 101, says: "100"},
+		"a failed build is kept":                   {field: "spec.history.failed", keyword: "minimum", good: 1, bad: 0, says: "1"},
+		"at most 100 failed ones are":              {field: "spec.history.failed", keyword: "maximum", good: 100, bad: 101, says: "100"},
+		"a jitter that is no duration":             {field: "spec.jitter", keyword: "rule 0", good: "1h30m", bad: "soon", says: "Duration"},
+		"a starting deadline that is none":         {field: "spec.startingDeadline", keyword: "rule 0", good: "90m", bad: "7d", says: "Duration"},
+		"a timeout that is no duration":            {field: "spec.timeout", keyword: "rule 0", good: "1h0m0s", bad: "60", says: "Duration"},
+		"a refresh policy that is misspelt":        {field: "spec.upstream.refresh", keyword: "enum", good: "Always", bad: "always", says: "Always"},
+		"a refresh policy that is hyphenated":      {field: "spec.upstream.refresh", keyword: "enum", good: "IfUnpinned", bad: "if-unpinned", says: "IfUnpinned"},
 	}
 }
 
@@ -77,10 +81,12 @@ func baseImageStatusRules() map[string]rule {
 	platform := func(i int) any {
 		return map[string]any{"platform": "linux/" + strconv.Itoa(i), "digest": digest}
 	}
-	inputs := map[string]int{"spec": 71, "revision": 128, "upstream": 71, "scheduledFor": 64, "requestedAt": 256}
+	inputs := map[string]int{"spec": 71, "revision": 128, "upstream": 71, "scheduledFor": 64, "requestedAt": 256, "pushSecret": 71}
 	rules := map[string]rule{
 		"conditions have different types": {field: "status.conditions", keyword: "unique", blames: "status.conditions[1]", good: conditions("A", "B"), bad: conditions("A", "A"), says: "Duplicate"},
 		"the next build is short":         {field: "status.nextBuild", keyword: "maxLength", good: text(64), bad: text(65), says: "64"},
+		"the next build has a reason":     {field: "status.nextBuildReason", keyword: "enum", good: "Retried", bad: "Bored", says: "Scheduled"},
+		"what had changed is short":       {field: "status.latestBuild.because", keyword: "maxLength", good: text(1024), bad: text(1025), says: "1024"},
 		"the reference is not empty":      {field: "status.image.reference", keyword: "minLength", good: "a", bad: "", says: "1"},
 		"the reference is short":          {field: "status.image.reference", keyword: "maxLength", good: text(512), bad: text(513), says: "512"},
 		"the digest is not cut":           {field: "status.image.digest", keyword: "minLength", good: digest, bad: digest[:70], says: "71"},

@@ -13,6 +13,7 @@ func sharedRules() map[string]rule {
 	git := map[string]any{"url": "https://git.example/images"}
 	inline := map[string]any{"dockerfile": "FROM scratch"}
 	secret := map[string]any{"name": "push"}
+	ssh := func(url string) any { return map[string]any{"url": url, "secretRef": secret} }
 	return map[string]rule{
 		"source has one member": {field: "spec.source", keyword: "rule 0", says: "exactly one",
 			good: map[string]any{"git": git}, bad: map[string]any{"git": git, "inline": inline}},
@@ -25,6 +26,19 @@ func sharedRules() map[string]rule {
 		"a URL is https":        {field: "spec.source.git.url", keyword: "rule 0", good: "https://git.example/x", bad: "http://git.example/x", says: "must start with https://"},
 		"a URL has no password": {field: "spec.source.git.url", keyword: "rule 1", good: "https://git.example/@x", bad: "https://me:secret@git.example/x", says: "must not contain a user or password"},
 		"a URL has no user":     {field: "spec.source.git.url", keyword: "rule 1", good: "https://git.example/x@y", bad: "https://me@git.example/x", says: "must not contain a user or password"},
+
+		"a URL may be of SSH":                    {field: "spec.source.git.url", keyword: "rule 0", good: "https://git.example/ssh://", bad: "git@git.example:x", says: "or ssh://"},
+		"an SSH URL has a user":                  {field: "spec.source.git", keyword: "rule 2", where: "spec.source.git.url", blames: "spec.source.git.url", good: ssh("ssh://git@git.example:22/x"), bad: ssh("ssh://git.example/x"), says: "ssh://user@host/path"},
+		"an SSH URL has no password":             {field: "spec.source.git", keyword: "rule 2", where: "spec.source.git.url", blames: "spec.source.git.url", good: ssh("ssh://git@git.example/x"), bad: ssh("ssh://git:secret@git.example/x"), says: "without a password"},
+		"an SSH URL needs a key":                 {field: "spec.source.git", keyword: "rule 0", blames: "spec.source.git.secretRef", good: ssh("ssh://git@git.example/x"), bad: map[string]any{"url": "ssh://git@git.example/x"}, says: "known_hosts"},
+		"a git secret is named":                  {field: "spec.source.git.secretRef", keyword: "required name", blames: "spec.source.git.secretRef.name", good: secret, bad: map[string]any{}, says: "Required"},
+		"a git secret has a name":                {field: "spec.source.git.secretRef.name", keyword: "minLength", good: "a", bad: "", says: "1"},
+		"a git secret's name is short":           {field: "spec.source.git.secretRef.name", keyword: "maxLength", good: text(253), bad: text(254), says: "253"},
+		"a git secret is of the same namespace":  {field: "spec.source.git.secretRef.name", keyword: "pattern", good: "a-b.c", bad: "other/git", says: "should match"},
+		"a source is polled each minute at most": {field: "spec.source.pollInterval", keyword: "rule 0", good: "1m", bad: "59s", says: "0s, or between 1m and 168h"},
+		"a source is polled each week at least":  {field: "spec.source.pollInterval", keyword: "rule 0", good: "168h", bad: "169h", says: "0s, or between 1m and 168h"},
+		"a source need not be polled":            {field: "spec.source.pollInterval", keyword: "rule 0", good: "0s", bad: "-1m", says: "0s, or between 1m and 168h"},
+		"a poll interval is a duration":          {field: "spec.source.pollInterval", keyword: "rule 0", good: "1h30m", bad: "never", says: "Duration"},
 
 		"a ref is not empty":                  {field: "spec.source.git.ref", keyword: "minLength", good: "m", bad: "", says: "1"},
 		"a ref is short":                      {field: "spec.source.git.ref", keyword: "maxLength", good: text(255), bad: text(256), says: "255"},

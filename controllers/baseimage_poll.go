@@ -1,0 +1,126 @@
+package controllers
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/ibshafique/base-images/internal/upstream"
+)
+
+// polls remembers when the inputs of each image were last looked at. It is not kept over a restart: the next look is at
+// the image's next time, so that a restart makes no rush on git servers and registries.
+type polls struct {
+	mu   sync.Mutex
+	seen map[types.NamespacedName]polled
+}
+
+// polled are the times of the last looks at one image.
+type polled struct {
+	uid              types.UID
+	source, upstream time.Time
+}
+
+// last returns when an image was last looked at: now, if nothing is known of it.
+func (p *polls) last(s *state) polled {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	key := types.NamespacedName{Namespace: s.image.Namespace, Name: s.image.Name}
+	seen, ok := p.seen[key]
+	if ok && seen.uid == s.image.UID {
+		return seen
+	}
+	if p.seen == nil {
+		p.seen = map[types.NamespacedName]polled{}
+	}
+	seen = polled{uid: s.image.UID, source: s.now, upstream: s.now}
+	p.seen[key] = seen
+	return seen
+}
+
+// done notes a look at the source and, if upstream is true, at the upstream images.
+func (p *polls) done(s *state, upstream bool) {
+	seen := p.last(s)
+	seen.source = s.now
+	if upstream {
+		seen.upstream = s.now
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.seen[types.NamespacedName{Namespace: s.image.Namespace, Name: s.image.Name}] = seen
+}
+
+func (p *polls) forget(key types.NamespacedName) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.seen, key)
+}
+
+// pollTime is the last time up to now at which an object is to be polled: its own moment in each interval, counted
+// from the epoch, so that objects spread out and each stays predictable.
+func pollTime(id string, interval time.Duration, now time.Time) time.Time {
+	offset := share(id, interval)
+	return now.Add(-offset).Truncate(interval).Add(offset)
+}
+
+// pollsDue says what is to be looked at now, and when to come back for the next look; zero for never.
+func (s *state) pollsDue(last polled) (source, upstream bool, again time.Time) {
+	id := string(s.image.UID)
+	for _, poll := range []struct {
+		interval time.Duration
+		last     time.Time
+		due      *bool
+	}{{s.set.pollSource, last.source, &source}, {s.set.pollUpstream, last.upstream, &upstream}} {
+		if poll.interval <= 0 {
+			continue
+		}
+		point := pollTime(id, poll.interval, s.now)
+		*poll.due = poll.last.Before(point)
+		if next := point.Add(poll.interval); again.IsZero() || next.Before(again) {
+			again = next
+		}
+	}
+	return source, upstream, again
+}
+
+// inputsChanged looks at source and upstreams if that is due, and reports whether one is not what the newest build was
+// made from. What it has seen is noted in the plan.
+func (r *BaseImageReconciler) inputsChanged(ctx context.Context, s *state, p *plan) (bool, error) {
+	source, upstreams, again := s.pollsDue(r.polls.last(s))
+	p.comeBack(again)
+	if s.last == nil || (!source && !upstreams) {
+		return false, nil
+	}
+	p.look = &look{}
+	changed, err := r.lookAt(ctx, s, p.look, upstreams)
+	p.look.failure = err
+	if s.running() == nil || !changed {
+		// What can't be built now is looked at again as soon as the running build has ended.
+		r.polls.done(s, upstreams)
+	}
+	return changed, err
+}
+
+func (r *BaseImageReconciler) lookAt(ctx context.Context, s *state, seen *look, upstreams bool) (bool, error) {
+	revision, err := r.resolveSource(ctx, s.image)
+	if err != nil {
+		return false, err
+	}
+	seen.revision = revision.ID
+	requests, err := upstreamRequests(&s.image.Spec, revision.Dockerfile)
+	if err != nil {
+		return false, err
+	}
+	seen.upstreams = len(requests)
+	last := s.lastInputs()
+	if revision.ID != last.Revision || !upstreams {
+		return revision.ID != last.Revision, nil
+	}
+	now, err := r.Upstreams.Poll(ctx, requests, upstream.Refresh(s.image.Spec.Upstream.Refresh))
+	if err != nil {
+		return false, err
+	}
+	return upstreamDigest(now) != last.Upstream, nil
+}

@@ -1,0 +1,49 @@
+package kaniko
+
+import (
+	"slices"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/ibshafique/base-images/api/v1alpha1"
+	"github.com/ibshafique/base-images/internal/pipeline"
+)
+
+// pullFailures are the reasons for which the kubelet has no image (k8s.io/kubernetes/pkg/kubelet/images).
+var pullFailures = []string{"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ImageInspectError", "ErrImageNeverPull", "RegistryUnavailable", "SignatureValidationFailed"}
+
+// progress says in a few words what the newest pod is doing, as a Waiting: some reasons for which it does nothing ask
+// for a change by somebody, and have a name of their own.
+func (r reader) progress(job *batchv1.Job, pods []corev1.Pod) error {
+	if job.Spec.Suspend != nil && *job.Spec.Suspend {
+		return pipeline.Waitingf(v1alpha1.ReasonQueued, "%s: Job %s is suspended: Kueue, or whoever suspended it, lets it run later", r.platform, job.Name)
+	}
+	if len(pods) == 0 {
+		return pipeline.Waitingf(v1alpha1.ReasonBuilding, "%s: waiting for a pod", r.platform)
+	}
+	pod := newest(pods)
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
+			return pipeline.Waitingf(pipeline.ReasonPodUnschedulable,
+				"%s: pod %s can't be scheduled: %s; add nodes, or change spec.platforms[] (nodeSelector, tolerations, resources.requests)", r.platform, pod.Name, r.tail(c.Message))
+		}
+	}
+	for _, s := range statuses(pod) {
+		switch w := s.State.Waiting; {
+		case s.State.Running != nil:
+			return pipeline.Waitingf(v1alpha1.ReasonBuilding, "%s: running %s", r.platform, s.Name)
+		case w != nil && slices.Contains(pullFailures, w.Reason):
+			return pipeline.Waitingf(pipeline.ReasonImagePullFailed,
+				"%s: the node can't pull %s for container %s: %s; check images of the operator's configuration, and the pull secrets of the namespace's ServiceAccount default", r.platform, s.Image, s.Name, r.tail(w.Reason+": "+w.Message))
+		case w != nil && w.Message != "":
+			return pipeline.Waitingf(v1alpha1.ReasonBuilding, "%s: container %s is waiting: %s: %s", r.platform, s.Name, w.Reason, r.tail(w.Message))
+		}
+	}
+	return pipeline.Waitingf(v1alpha1.ReasonBuilding, "%s: starting pod %s", r.platform, pod.Name)
+}
+
+func newest(pods []corev1.Pod) *corev1.Pod {
+	pod := slices.MaxFunc(pods, func(a, b corev1.Pod) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
+	return &pod
+}
