@@ -104,6 +104,13 @@ func (e *environment) process(word string) (shell.ProcessWordResult, error) {
 // bare matches uses of a variable without a default of its own: $X, ${X}, ${X#y}.
 var bare = regexp.MustCompile(`\$(?:\{(\w+)[}#%/]|(\w+))`)
 
+// undefinedError is a word that uses an ARG without a value.
+type undefinedError struct{ word, name string }
+
+func (e *undefinedError) Error() string {
+	return fmt.Sprintf("%q uses %s, which has no value: add ARG %s=<default> before the first FROM, or set it in spec.buildArgs for an ARG that is declared there", e.word, e.name, e.name)
+}
+
 // expand returns the value of a word of FROM. A variable without value and without
 // default is an error: an image name with a hole in it is another image.
 func (e *environment) expand(word string) (string, error) {
@@ -114,7 +121,7 @@ func (e *environment) expand(word string) (string, error) {
 	for _, m := range bare.FindAllStringSubmatch(word, -1) {
 		name := m[1] + m[2]
 		if _, ok := result.Unmatched[name]; ok {
-			return "", fmt.Errorf("%q uses %s, which has no value: add ARG %s=<default> before the first FROM, or set it in spec.buildArgs for an ARG that is declared there", word, name, name)
+			return "", &undefinedError{word: word, name: name}
 		}
 	}
 	if !plain(result.Result) {

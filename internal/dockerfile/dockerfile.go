@@ -63,7 +63,7 @@ type File struct {
 }
 
 // Parse reads a Dockerfile. Every error is a *pipeline.Terminal with reason
-// DockerfileInvalid that names the line, the value and the fix.
+// DockerfileInvalid, or DockerfileArgUndefined, that names the line, the value and the fix.
 func Parse(content []byte, opts Options) (file *File, err error) {
 	// The parser is fed by whoever may create a BaseImage, and it lives in the
 	// operator: a panic in it must stay that user's problem.
@@ -148,9 +148,14 @@ func (f *File) Base() (string, bool) {
 	return "", false
 }
 
-// invalid makes the one kind of error that Parse returns.
+// invalid makes the error that Parse returns for a line: with a reason of its own for an ARG that has no value.
 func invalid(line int, format string, args ...any) error {
-	return pipeline.Terminalf(pipeline.ReasonDockerfileInvalid, "Dockerfile line %d: %w", line, fmt.Errorf(format, args...))
+	err := fmt.Errorf(format, args...)
+	reason := pipeline.ReasonDockerfileInvalid
+	if _, ok := errors.AsType[*undefinedError](err); ok {
+		reason = pipeline.ReasonDockerfileArgUndefined
+	}
+	return pipeline.Terminalf(reason, "Dockerfile line %d: %w", line, err)
 }
 
 // syntaxError adds the line that the parser knows but does not print.

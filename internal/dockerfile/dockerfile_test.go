@@ -159,16 +159,17 @@ func TestParseRefuses(t *testing.T) {
 		args    map[string]string
 		target  string
 		mention []string
+		reason  string // empty for DockerfileInvalid
 	}{
 		"too many images":                       {content: "FROM a\n" + copies(dockerfile.MaxImages), mention: []string{"line 65", "65 external images", "at most 64"}},
 		"a reference that is too long":          {content: "FROM a/" + strings.Repeat("b", dockerfile.MaxReference) + "\n", mention: []string{"line 1", "514 bytes", "at most 512"}},
 		"bytes that are not UTF-8":              {content: "FROM a\nRUN echo \xff\n", mention: []string{"UTF-8"}},
-		"an undefined ARG":                      {content: "FROM alpine\nFROM alpine:$V\n", mention: []string{"line 2", "V", "add ARG V"}},
-		"an undefined ARG in braces":            {content: "FROM alpine${V}\n", mention: []string{"line 1", "V"}},
-		"an ARG that is declared too late":      {content: "FROM alpine AS a\nARG V=1\nFROM x:$V\n", mention: []string{"line 3", "V"}},
+		"an undefined ARG":                      {content: "FROM alpine\nFROM alpine:$V\n", mention: []string{"line 2", "V", "add ARG V"}, reason: pipeline.ReasonDockerfileArgUndefined},
+		"an undefined ARG in braces":            {content: "FROM alpine${V}\n", mention: []string{"line 1", "V"}, reason: pipeline.ReasonDockerfileArgUndefined},
+		"an ARG that is declared too late":      {content: "FROM alpine AS a\nARG V=1\nFROM x:$V\n", mention: []string{"line 3", "V"}, reason: pipeline.ReasonDockerfileArgUndefined},
 		"an empty base":                         {content: "ARG V=\nFROM $V\n", mention: []string{"line 2", "$V"}},
 		"a base with a space":                   {content: "ARG V='a b'\nFROM $V\n", mention: []string{"line 2", "a b"}},
-		"a build argument without a declared":   {content: "FROM a:$V\n", args: map[string]string{"V": "1"}, mention: []string{"V"}},
+		"a build argument without a declared":   {content: "FROM a:$V\n", args: map[string]string{"V": "1"}, mention: []string{"V"}, reason: pipeline.ReasonDockerfileArgUndefined},
 		"an unknown target":                     {content: "FROM a AS one\nFROM b AS two\n", target: "three", mention: []string{"three", "one", "two"}},
 		"a target by index":                     {content: "FROM a AS one\nFROM b AS two\n", target: "0", mention: []string{"one"}},
 		"a variable in COPY":                    {content: "ARG X=a\nFROM a\nARG X\nCOPY --from=$X a b\n", mention: []string{"line 4", "$X", "AS x"}},
@@ -199,8 +200,12 @@ func TestParseRefuses(t *testing.T) {
 			t.Parallel()
 			_, err := dockerfile.Parse([]byte(tc.content), dockerfile.Options{BuildArgs: tc.args, Target: tc.target, Platform: arm64})
 			terminal, ok := errors.AsType[*pipeline.Terminal](err)
-			if !ok || terminal.Reason != pipeline.ReasonDockerfileInvalid {
-				t.Fatalf("got %v, want a Terminal with reason %s", err, pipeline.ReasonDockerfileInvalid)
+			want := pipeline.ReasonDockerfileInvalid
+			if tc.reason != "" {
+				want = tc.reason
+			}
+			if !ok || terminal.Reason != want {
+				t.Fatalf("got %v, want a Terminal with reason %s", err, want)
 			}
 			for _, word := range tc.mention {
 				if !strings.Contains(err.Error(), word) {
