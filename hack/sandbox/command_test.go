@@ -21,6 +21,8 @@ func TestDispatchKnowsItsCommands(t *testing.T) {
 		"node without being PID 1":  {nodeCommand, "plan"},
 		"serve without a directory": {serveCommand},
 		"git-repo without a name":   {"git-repo"},
+		"an outage without an end":  {"outage", "a"},
+		"an outage of another kind": {"outage", "a", "pause"},
 	} {
 		if err := dispatch(t.Context(), args); !errors.Is(err, errUsage) {
 			t.Errorf("%s: got %v", name, err)

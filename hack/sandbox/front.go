@@ -30,6 +30,8 @@ type front struct {
 	password string
 	registry http.Handler
 	git      http.Handler
+	// outages is the directory of their files.
+	outages string
 }
 
 // runServe serves both hosts with TLS, and git also without.
@@ -46,7 +48,7 @@ func runServe(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	f := front{password: string(password), registry: newRegistryProxy(olareg), git: git}
+	f := front{password: string(password), registry: newRegistryProxy(olareg), git: git, outages: s.in("outages")}
 	secure := newServer(f)
 	plain := newServer(http.HandlerFunc(f.servePlain))
 	failed := make(chan error, 2)
@@ -105,6 +107,9 @@ func newRegistryProxy(address string) http.Handler {
 func (f front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch hostOf(r) {
 	case registryHost:
+		if isOut(f.outages, r) {
+			panic(http.ErrAbortHandler) // net/http breaks the connection.
+		}
 		f.guard(f.registry, writesToRegistry(r), f.knows).ServeHTTP(w, r)
 	case gitHost:
 		f.guardGit(r).ServeHTTP(w, r)
