@@ -43,7 +43,7 @@ test-e2e: sandbox binaries ## Run the end-to-end tests in the sandbox.
 	@echo "==> end-to-end tests"
 	@go build -o bin/demo ./hack/demo
 	@bin/demo install
-	go test -tags=e2e -count=1 -timeout=40m -v ./test/e2e/...
+	go test -tags=e2e -count=1 -timeout=40m -parallel=6 -v ./test/e2e/...
 
 .PHONY: bench
 bench: ## Run the benchmarks.

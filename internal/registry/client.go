@@ -60,10 +60,14 @@ func New(cfg Config) (*Client, error) {
 	}
 	bounds := cfg.Limits.WithDefaults()
 	d := newDialer(policy, bounds.ConnectTimeout.Std())
+	var transport http.RoundTripper = newTransport(d, pool, bounds.RequestsPerHost)
+	if cfg.Wrap != nil {
+		transport = cfg.Wrap(transport)
+	}
 	s := &shared{
 		dialer: d,
 		guard: &guard{
-			next:      newLimiter(newTransport(d, pool, bounds.RequestsPerHost), bounds.RequestsPerHost),
+			next:      newLimiter(transport, bounds.RequestsPerHost),
 			policy:    policy,
 			plainHTTP: newHostSet(cfg.UnsafePlainHTTPHosts),
 		},

@@ -15,6 +15,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"net/http"
 
 	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
@@ -41,6 +42,10 @@ type Config struct {
 	UserAgent string
 	// Limits bound what is asked and what is read. Zero fields have their defaults.
 	Limits limits.Registry
+
+	// Wrap, if set, is given what sends the requests, and returns what sends them instead: it sees each one as the last
+	// before the network. For tests that count requests or cut connections. Default: none.
+	Wrap func(http.RoundTripper) http.RoundTripper
 
 	// UnsafeLoopback allows loopback addresses, and HTTP without TLS to them. Only
 	// for tests.

@@ -73,6 +73,7 @@ func connect() error {
 	if err != nil {
 		return err
 	}
+	cfg.QPS = -1 // Many tests look at the same time.
 	scheme := runtime.NewScheme()
 	if err := clientgoscheme.AddToScheme(scheme); err != nil {
 		return err
@@ -181,10 +182,7 @@ func inline(namespace, name, dockerfile string) *v1alpha1.BaseImage {
 // awaitReady waits until an image is Ready for its present generation.
 func awaitReady(t *testing.T, image *v1alpha1.BaseImage) *v1alpha1.BaseImage {
 	t.Helper()
-	return await(t, image, "Ready", func(i *v1alpha1.BaseImage) bool {
-		return meta.IsStatusConditionTrue(i.Status.Conditions, v1alpha1.ConditionReady) &&
-			!meta.IsStatusConditionTrue(i.Status.Conditions, v1alpha1.ConditionReconciling)
-	})
+	return await(t, image, "Ready", isReady)
 }
 
 // awaitStalled waits until an image has failed for good, and returns why.
