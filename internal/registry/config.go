@@ -41,6 +41,9 @@ type Config struct {
 	UserAgent string
 	// Limits bound what is asked and what is read. Zero fields have their defaults.
 	Limits limits.Registry
+	// Observe is told the method of each request to a registry or its token service, and the status of the answer; 0 for
+	// none. Default: nobody is told.
+	Observe func(method string, status int)
 
 	// UnsafeLoopback allows loopback addresses, and HTTP without TLS to them. Only
 	// for tests.
