@@ -22,6 +22,7 @@ import (
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
 	"github.com/ibshafique/base-images/internal/config"
+	"github.com/ibshafique/base-images/internal/metrics"
 )
 
 // BaseImageReconciler decides whether a BaseImage is to be built, and starts one build at a time.
@@ -34,6 +35,8 @@ type BaseImageReconciler struct {
 	Config    *config.Operator
 	Events    events.EventRecorder
 	Clock     clock.PassiveClock
+	Metrics   *metrics.Metrics
+	Watchdog  *Watchdog
 
 	polls polls
 }
@@ -55,7 +58,7 @@ func (r *BaseImageReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		// An image that is refused because of another one's tags may build once that has gone.
 		Watches(&v1alpha1.BaseImage{}, handler.EnqueueRequestsFromMapFunc(r.sharingTags), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: imageWorkers, RateLimiter: backoff()}).
-		Complete(r)
+		Complete(r.Watchdog.watch("baseimage", r.Config.Limits.Build.ResolveTimeout.Std(), r))
 	if err != nil {
 		return fmt.Errorf("setting up the BaseImage controller: %w", err)
 	}

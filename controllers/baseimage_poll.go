@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/ibshafique/base-images/internal/metrics"
 	"github.com/ibshafique/base-images/internal/upstream"
 )
 
@@ -104,23 +105,34 @@ func (r *BaseImageReconciler) inputsChanged(ctx context.Context, s *state, p *pl
 }
 
 func (r *BaseImageReconciler) lookAt(ctx context.Context, s *state, seen *look, upstreams bool) (bool, error) {
+	requests, changed, err := r.lookAtSource(ctx, s, seen)
+	r.Metrics.Polled(metrics.Source, changed, err)
+	if err != nil || changed || !upstreams {
+		return changed, err
+	}
+	changed, err = r.lookAtUpstreams(ctx, s, requests)
+	r.Metrics.Polled(metrics.Upstream, changed, err)
+	return changed, err
+}
+
+func (r *BaseImageReconciler) lookAtSource(ctx context.Context, s *state, seen *look) ([]upstream.Request, bool, error) {
 	revision, err := r.resolveSource(ctx, s.image)
 	if err != nil {
-		return false, err
+		return nil, false, err
 	}
 	seen.revision = revision.ID
 	requests, err := upstreamRequests(&s.image.Spec, revision.Dockerfile)
 	if err != nil {
-		return false, err
+		return nil, false, err
 	}
 	seen.upstreams = len(requests)
-	last := s.lastInputs()
-	if revision.ID != last.Revision || !upstreams {
-		return revision.ID != last.Revision, nil
-	}
+	return requests, revision.ID != s.lastInputs().Revision, nil
+}
+
+func (r *BaseImageReconciler) lookAtUpstreams(ctx context.Context, s *state, requests []upstream.Request) (bool, error) {
 	now, err := r.Upstreams.Poll(ctx, requests, upstream.Refresh(s.image.Spec.Upstream.Refresh))
 	if err != nil {
 		return false, err
 	}
-	return upstreamDigest(now) != last.Upstream, nil
+	return upstreamDigest(now) != s.lastInputs().Upstream, nil
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/ibshafique/base-images/internal/config"
 	"github.com/ibshafique/base-images/internal/inspect"
 	"github.com/ibshafique/base-images/internal/kaniko"
+	"github.com/ibshafique/base-images/internal/metrics"
 	"github.com/ibshafique/base-images/internal/pipeline"
 	"github.com/ibshafique/base-images/internal/registry"
 )
@@ -41,6 +42,8 @@ type BuildReconciler struct {
 	Config   *config.Operator
 	Events   events.EventRecorder
 	Clock    clock.PassiveClock
+	Metrics  *metrics.Metrics
+	Watchdog *Watchdog
 
 	// inspected are the images that have passed inspection, by platform and digest.
 	inspected *lru.Cache[string, inspect.Facts]
@@ -77,7 +80,7 @@ func (r *BuildReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.BaseImageBuild{}, handler.EnqueueRequestsFromMapFunc(r.siblingsOf), builder.WithPredicates(comesOrGoes())).
 		WatchesRawSource(source.Func(r.takeQueue)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: backoff()}).
-		Complete(r)
+		Complete(r.Watchdog.watch("baseimagebuild", r.Config.Limits.Build.PassTimeout.Std(), r))
 	if err != nil {
 		return fmt.Errorf("setting up the BaseImageBuild controller: %w", err)
 	}
@@ -130,6 +133,8 @@ type buildRun struct {
 	build *v1alpha1.BaseImageBuild
 	// observed is the status before this pass.
 	observed v1alpha1.BaseImageBuildStatus
+	// doneAt is when each phase that is done was, in this pass.
+	doneAt []time.Time
 	// digests that the Jobs report, by platform.
 	digests map[string]string
 	// suspended says that a Job is held back, by Kueue for example: the time does not count.
@@ -167,7 +172,7 @@ func (run *buildRun) advance(ctx context.Context) ([]string, error) {
 		if err != nil {
 			return done, run.inTime(err)
 		}
-		done = append(done, message)
+		done, run.doneAt = append(done, message), append(run.doneAt, run.Clock.Now())
 	}
 	return done, nil
 }

@@ -26,6 +26,7 @@ func (r *BuildReconciler) report(ctx context.Context, run *buildRun, done []stri
 			return unwritten(err)
 		}
 		r.phaseEvents(before, run.build)
+		r.Metrics.BuildChanged(before.Status.Phase, run.build)
 	}
 	if failure == nil || pipeline.IsTerminal(failure) {
 		return ctrl.Result{}, nil
@@ -44,6 +45,8 @@ func (run *buildRun) status(done []string, failure error) v1alpha1.BaseImageBuil
 		switch {
 		case i < len(done):
 			c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.ReasonSucceeded, sentence(done[i])
+			// Not the time of this write: one pass may go through several phases, and checking images takes minutes.
+			c.LastTransitionTime = metav1.NewTime(run.doneAt[i])
 		case i == len(done):
 			status.Phase = phaseOf(p, failure)
 			c.Status, c.Reason, c.Message = metav1.ConditionFalse, reasonOf(failure), sentence(failure.Error())

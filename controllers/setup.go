@@ -17,6 +17,7 @@ import (
 	"github.com/ibshafique/base-images/api/v1alpha1"
 	"github.com/ibshafique/base-images/internal/config"
 	"github.com/ibshafique/base-images/internal/kaniko"
+	"github.com/ibshafique/base-images/internal/metrics"
 	"github.com/ibshafique/base-images/internal/registry"
 )
 
@@ -30,6 +31,10 @@ type Options struct {
 	Git       GitResolver
 	Upstreams UpstreamResolver
 	Clock     clock.PassiveClock
+	// Metrics count what happens. Whoever gives them registers them. Default: nothing is counted.
+	Metrics *metrics.Metrics
+	// Watchdog knows the passes that are under way. Default: nobody watches them.
+	Watchdog *Watchdog
 }
 
 // SetUp registers both controllers, and the indexes that they list by.
@@ -39,13 +44,16 @@ func SetUp(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	recorder := mgr.GetEventRecorder("basewright")
 	images := &BaseImageReconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(),
-		Git: o.Git, Upstreams: o.Upstreams, Config: o.Config, Events: recorder, Clock: o.Clock}
+		Git: o.Git, Upstreams: o.Upstreams, Config: o.Config, Events: recorder, Clock: o.Clock, Metrics: o.Metrics, Watchdog: o.Watchdog}
 	if err := images.SetupWithManager(mgr); err != nil {
 		return err
 	}
 	builds := &BuildReconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(),
-		Registry: o.Registry, Config: o.Config, Events: recorder, Clock: o.Clock}
-	return builds.SetupWithManager(mgr)
+		Registry: o.Registry, Config: o.Config, Events: recorder, Clock: o.Clock, Metrics: o.Metrics, Watchdog: o.Watchdog}
+	if err := builds.SetupWithManager(mgr); err != nil {
+		return err
+	}
+	return reportState(mgr, o.Metrics, builds.queue)
 }
 
 // CacheOptions keep Jobs and pods of others out of the operator's memory.

@@ -6,8 +6,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
+	"time"
 	_ "time/tzdata" // The image of the operator has no files but the operator.
 
 	"go.uber.org/zap/zapcore"
@@ -15,13 +15,14 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
 	"github.com/ibshafique/base-images/controllers"
 	"github.com/ibshafique/base-images/internal/config"
+	"github.com/ibshafique/base-images/internal/metrics"
 	"github.com/ibshafique/base-images/internal/registry"
 	"github.com/ibshafique/base-images/internal/source"
 	"github.com/ibshafique/base-images/internal/upstream"
@@ -67,7 +68,8 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	client, err := registryClient(cfg)
+	counted := metrics.New(clock.RealClock{})
+	client, err := registryClient(cfg, counted)
 	if err != nil {
 		return err
 	}
@@ -75,25 +77,38 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := setUp(ctx, mgr, cfg, client); err != nil {
+	if err := setUp(ctx, mgr, cfg, client, counted); err != nil {
 		return err
 	}
 	return mgr.Start(ctx)
 }
 
-func registryClient(cfg *config.Operator) (*registry.Client, error) {
+func registryClient(cfg *config.Operator, counted *metrics.Metrics) (*registry.Client, error) {
 	rc := registry.Config{
 		CABundle:     []byte(cfg.Registries.CABundle),
 		PrivateHosts: cfg.Registries.PrivateHosts,
 		TokenHosts:   cfg.Registries.TokenHosts,
 		UserAgent:    "basewright-operator",
 		Limits:       cfg.Limits.Registry,
+		Observe:      counted.RegistryRequest,
 	}
 	for _, m := range cfg.Registries.Mirrors {
 		rc.Mirrors = append(rc.Mirrors, registry.Mirror{Prefix: m.Prefix, Endpoint: m.Endpoint})
 	}
 	return registry.New(rc)
 }
+
+// The lease is longer than usual: nobody waits for a base image by the second, while a leader that loses its lease because
+// the apiserver is away for a moment ends, and with it what it remembers. One that can't renew it for renewDeadline first
+// tries to give it back, for as long again, and only then ends: leaseDuration covers both, so that two never work at a time.
+const (
+	leaseDuration = 45 * time.Second
+	renewDeadline = 20 * time.Second
+	retryPeriod   = 4 * time.Second
+	// shutdownTimeout is what passes under way have to end, whose contexts are cancelled at once. It is less than
+	// terminationGracePeriodSeconds of the Deployment, so that the lease is given back before the process is killed.
+	shutdownTimeout = 30 * time.Second
+)
 
 func newManager(o *options) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
@@ -108,13 +123,18 @@ func newManager(o *options) (ctrl.Manager, error) {
 		return nil, fmt.Errorf("finding the cluster: %w", err)
 	}
 	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
-		Scheme:                        scheme,
-		Cache:                         controllers.CacheOptions(),
-		Metrics:                       metricsserver.Options{BindAddress: o.metricsAddress},
-		HealthProbeBindAddress:        o.healthAddress,
-		LeaderElection:                o.leaderElection,
-		LeaderElectionID:              "operator.basewright.dev",
+		Scheme:                 scheme,
+		Cache:                  controllers.CacheOptions(),
+		Metrics:                metricsserver.Options{BindAddress: o.metricsAddress},
+		HealthProbeBindAddress: o.healthAddress,
+		LeaderElection:         o.leaderElection,
+		LeaderElectionID:       "operator.basewright.dev",
+		// The lease is given back after all passes have ended, or run out of time; run returns right after, and with it the process.
 		LeaderElectionReleaseOnCancel: true,
+		LeaseDuration:                 new(leaseDuration),
+		RenewDeadline:                 new(renewDeadline),
+		RetryPeriod:                   new(retryPeriod),
+		GracefulShutdownTimeout:       new(shutdownTimeout),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("making the manager: %w", err)
@@ -122,34 +142,22 @@ func newManager(o *options) (ctrl.Manager, error) {
 	return mgr, nil
 }
 
-func setUp(ctx context.Context, mgr ctrl.Manager, cfg *config.Operator, client *registry.Client) error {
+func setUp(ctx context.Context, mgr ctrl.Manager, cfg *config.Operator, client *registry.Client, counted *metrics.Metrics) error {
+	if err := ctrlmetrics.Registry.Register(counted); err != nil {
+		return fmt.Errorf("registering the metrics: %w", err)
+	}
+	watchdog := controllers.NewWatchdog(clock.RealClock{})
 	err := controllers.SetUp(ctx, mgr, controllers.Options{
 		Config:    cfg,
 		Registry:  client,
 		Git:       source.NewResolver(source.Config{Transport: client.HTTPClient().Transport, Dial: client.DialContext, Limits: cfg.Limits.Source}),
 		Upstreams: upstream.Resolver{Registry: client},
 		Clock:     clock.RealClock{},
+		Metrics:   counted,
+		Watchdog:  watchdog,
 	})
 	if err != nil {
 		return err
 	}
-	return addHealth(mgr)
-}
-
-// addHealth makes the operator alive while it serves, and ready once its caches are filled: before that it
-// would see a cluster without builds.
-func addHealth(mgr ctrl.Manager) error {
-	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
-		return fmt.Errorf("adding the health check: %w", err)
-	}
-	synced := func(req *http.Request) error {
-		if !mgr.GetCache().WaitForCacheSync(req.Context()) {
-			return fmt.Errorf("the caches are not filled yet")
-		}
-		return nil
-	}
-	if err := mgr.AddReadyzCheck("caches", synced); err != nil {
-		return fmt.Errorf("adding the readiness check: %w", err)
-	}
-	return nil
+	return addHealth(mgr, watchdog)
 }

@@ -87,7 +87,7 @@ func TestRunRefusesItsConfiguration(t *testing.T) {
 }
 
 func TestRegistryClientTakesTheMirrors(t *testing.T) {
-	client, err := registryClient(&config.Operator{Registries: config.Registries{Mirrors: []config.Mirror{{Prefix: "docker.io", Endpoint: "mirror.example/hub"}}}})
+	client, err := registryClient(&config.Operator{Registries: config.Registries{Mirrors: []config.Mirror{{Prefix: "docker.io", Endpoint: "mirror.example/hub"}}}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,10 +32,11 @@ var allowed = map[string][]string{
 	"internal/inspect":                             {"internal/limits", "internal/pipeline", "internal/registry"},
 	"internal/index":                               {"internal/inspect", "internal/pipeline", "internal/registry"},
 	"internal/promote":                             {"internal/pipeline", "internal/registry"},
+	"internal/metrics":                             {"api/v1alpha1", "internal/pipeline"},
 	"internal/worker":                              {"internal/inspect", "internal/limits", "internal/pipeline", "internal/registry", "internal/source"},
 	"controllers": {"api/v1alpha1", "internal/config", "internal/dockerfile", "internal/index", "internal/inspect", "internal/kaniko",
-		"internal/limits", "internal/pipeline", "internal/promote", "internal/registry", "internal/source", "internal/upstream"},
-	"cmd/operator": {"api/v1alpha1", "controllers", "internal/config", "internal/registry", "internal/source", "internal/upstream"},
+		"internal/limits", "internal/metrics", "internal/pipeline", "internal/promote", "internal/registry", "internal/source", "internal/upstream"},
+	"cmd/operator": {"api/v1alpha1", "controllers", "internal/config", "internal/metrics", "internal/registry", "internal/source", "internal/upstream"},
 	"cmd/worker":   {"internal/pipeline", "internal/worker"},
 	// Tools of development use the product from outside.
 	"hack/demo":      {"hack/publish"},

@@ -40,6 +40,7 @@ type shared struct {
 	tokenHosts []TokenHost
 	userAgent  string
 	backoff    remote.Backoff
+	observe    func(method string, status int)
 	timing     timing
 }
 
@@ -77,6 +78,7 @@ func New(cfg Config) (*Client, error) {
 		userAgent:  cmp.Or(cfg.UserAgent, "basewright"),
 		backoff:    backoff(max(bounds.Tries, 1)),
 		timing:     realTime,
+		observe:    cfg.Observe,
 	}
 	return s.client(nil)
 }
@@ -96,6 +98,7 @@ func (c *Client) With(keychain authn.Keychain) *Client {
 //   - go-containerregistry, which logs in, follows redirects and repeats what broke;
 //   - answers, one per set of credentials: who may see them, what an answer may say and how
 //     much of it, and the pauses that a registry asks for;
+//   - observed, which counts, and is not there if nobody does;
 //   - guard: TLS, redirects and addresses, also of each hop, which comes as a request of its own;
 //   - limiter: a slot at the host. It is below all that sends requests again or elsewhere, so
 //     that waiting for that holds none, and above connections, which HTTP/2 shares;
@@ -108,7 +111,7 @@ func (s *shared) client(keychain authn.Keychain) (*Client, error) {
 	}
 	creds := newCredentials(keychain, s.tokenHosts)
 	options := []remote.Option{
-		remote.WithTransport(&answers{next: s.guard, limits: s.limits, credentials: creds, timing: s.timing}),
+		remote.WithTransport(&answers{next: s.observed(), limits: s.limits, credentials: creds, timing: s.timing}),
 		remote.WithAuthFromKeychain(creds),
 		remote.WithUserAgent(s.userAgent),
 		remote.WithRetryBackoff(s.backoff),

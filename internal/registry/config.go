@@ -42,6 +42,9 @@ type Config struct {
 	UserAgent string
 	// Limits bound what is asked and what is read. Zero fields have their defaults.
 	Limits limits.Registry
+	// Observe is told the method of each request to a registry or its token service, and the status of the answer; 0 for
+	// none. Default: nobody is told.
+	Observe func(method string, status int)
 
 	// Wrap, if set, is given what sends the requests, and returns what sends them instead: it sees each one as the last
 	// before the network. For tests that count requests or cut connections. Default: none.

@@ -22,6 +22,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/prometheus/client_golang/prometheus"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -37,6 +38,7 @@ import (
 	"github.com/ibshafique/base-images/controllers"
 	"github.com/ibshafique/base-images/internal/config"
 	"github.com/ibshafique/base-images/internal/kaniko"
+	"github.com/ibshafique/base-images/internal/metrics"
 	"github.com/ibshafique/base-images/internal/pipeline"
 	"github.com/ibshafique/base-images/internal/registry"
 	"github.com/ibshafique/base-images/internal/source"
@@ -85,7 +87,9 @@ type operator struct {
 	config    *config.Operator
 	git       *fakeGit
 	host      string
-	stop      func()
+	// metrics are those of the present process.
+	metrics *prometheus.Registry
+	stop    func()
 }
 
 func newOperator(t *testing.T, change ...func(*operator)) *operator {
@@ -116,8 +120,11 @@ func (o *operator) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	reg, err := registry.New(registry.Config{UnsafeLoopback: true})
 	o.check(err, "making the registry client")
+	counted := metrics.New(o.clock)
 	o.check(controllers.SetUp(ctx, mgr, controllers.Options{Config: o.config, Registry: reg, Git: o.git,
-		Upstreams: upstream.Resolver{Registry: reg}, Clock: o.clock}), "setting up")
+		Upstreams: upstream.Resolver{Registry: reg}, Clock: o.clock, Metrics: counted, Watchdog: controllers.NewWatchdog(o.clock)}), "setting up")
+	o.metrics = prometheus.NewPedanticRegistry()
+	o.check(o.metrics.Register(counted), "registering the metrics")
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()
 	o.stop = func() {
