@@ -34,6 +34,7 @@ func TestBaseImageColumns(t *testing.T) {
 		Conditions: []metav1.Condition{
 			{Type: v1alpha1.ConditionReconciling, Status: metav1.ConditionTrue, Reason: "Other", LastTransitionTime: built},
 			{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonPromoted, LastTransitionTime: built},
+			{Type: v1alpha1.ConditionResolved, Status: metav1.ConditionFalse, Reason: "SourceUnavailable", LastTransitionTime: built},
 		},
 		Image: &v1alpha1.PromotedImage{
 			Reference: "registry.example/base@" + digest, Digest: digest, ShortDigest: "aaaaaaaaaaaa", Repository: "registry.example/base",
@@ -53,6 +54,7 @@ func TestBaseImageColumns(t *testing.T) {
 		{"Next Build", "2026-01-04T00:00:00Z", false},
 		{"Age", age, false},
 		{"Repository", "registry.example/base", true},
+		{"Resolved", "False", true},
 		{"Size", "2.1 MB", true},
 		{"Build Reason", "SpecChanged", true},
 	}

@@ -352,8 +352,8 @@ func TestTheQueueOfKueueIsPassedOnAndWaitedFor(t *testing.T) {
 
 func TestABuildThatNobodyDecidedIsRefused(t *testing.T) {
 	o := newOperator(t)
-	real := o.awaitBuildOf(o.image("real"))
-	forged := &v1alpha1.BaseImageBuild{ObjectMeta: metav1.ObjectMeta{Namespace: o.namespace, Name: "forged", Labels: real.Labels}, Spec: *real.Spec.DeepCopy()}
+	decided := o.awaitBuildOf(o.image("real"))
+	forged := &v1alpha1.BaseImageBuild{ObjectMeta: metav1.ObjectMeta{Namespace: o.namespace, Name: "forged", Labels: decided.Labels}, Spec: *decided.Spec.DeepCopy()}
 	o.check(k8s.Create(t.Context(), forged), "making a build by hand")
 	got := o.awaitPhase(*forged, v1alpha1.PhaseFailed)
 	if c := meta.FindStatusCondition(got.Status.Conditions, "Succeeded"); c.Reason != v1alpha1.ReasonConflict || !strings.Contains(c.Message, "belongs to no BaseImage") {
