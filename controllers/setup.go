@@ -65,24 +65,35 @@ func CacheOptions() cache.Options {
 	}}
 }
 
-func indexFields(ctx context.Context, mgr ctrl.Manager) error {
-	err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.BaseImageBuild{}, indexOwner, func(o client.Object) []string {
-		if owner := metav1.GetControllerOf(o); owner != nil {
-			return []string{string(owner.UID)}
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("indexing builds by owner: %w", err)
+// fieldIndexes are what lists are answered by. A test's client needs the same ones.
+var fieldIndexes = []struct {
+	object client.Object
+	field  string
+	values client.IndexerFunc
+}{
+	{&v1alpha1.BaseImageBuild{}, indexOwner, controllerUID},
+	{&v1alpha1.BaseImage{}, indexTags, tagsOfObject},
+}
+
+func controllerUID(o client.Object) []string {
+	if owner := metav1.GetControllerOf(o); owner != nil {
+		return []string{string(owner.UID)}
 	}
-	err = mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.BaseImage{}, indexTags, func(o client.Object) []string {
-		if image, ok := o.(*v1alpha1.BaseImage); ok {
-			return tagsOf(image)
+	return nil
+}
+
+func tagsOfObject(o client.Object) []string {
+	if image, ok := o.(*v1alpha1.BaseImage); ok {
+		return tagsOf(image)
+	}
+	return nil
+}
+
+func indexFields(ctx context.Context, mgr ctrl.Manager) error {
+	for _, index := range fieldIndexes {
+		if err := mgr.GetFieldIndexer().IndexField(ctx, index.object, index.field, index.values); err != nil {
+			return fmt.Errorf("indexing %T by %s: %w", index.object, index.field, err)
 		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("indexing images by tag: %w", err)
 	}
 	return nil
 }
