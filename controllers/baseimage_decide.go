@@ -72,8 +72,18 @@ func (s *state) lastInputs() v1alpha1.BuildInputs {
 }
 
 // since is the time after which a scheduled run counts: that of the newest build, or the run it was for if that is later, because the
-// clocks of operator and apiserver differ and no run is to be built twice.
+// clocks of operator and apiserver differ and no run is to be built twice. A run that was never announced does
+// not count either: a schedule that is edited starts nothing for times that have passed.
 func (s *state) since() time.Time {
+	since := s.lastBuilt()
+	announced, err := time.Parse(time.RFC3339, s.image.Status.NextBuild)
+	if err == nil && s.image.Status.NextBuildReason == v1alpha1.BuildReasonScheduled && announced.After(since) {
+		return announced.Add(-time.Second)
+	}
+	return since
+}
+
+func (s *state) lastBuilt() time.Time {
 	if s.last == nil || s.last.CreatedAt == nil {
 		return s.image.CreationTimestamp.Time
 	}

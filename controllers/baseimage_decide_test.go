@@ -53,6 +53,18 @@ func TestDecide(t *testing.T) {
 				i.Spec.Schedule = "0 0 * * *"
 				i.Spec.StartingDeadline.Duration = time.Hour
 			}},
+		"another schedule builds nothing for times that have passed": {
+			now: "2026-11-25T10:00:00Z", built: "2026-11-23T10:00:01Z", next: "2026-11-26T00:00:00Z",
+			change: func(i *v1alpha1.BaseImage) {
+				i.Status.NextBuild, i.Status.NextBuildReason = "2026-11-29T00:00:00Z", v1alpha1.BuildReasonScheduled
+				i.Spec.Schedule = "0 0 * * *"
+			}},
+		"a run that was announced and missed is made up for": {
+			now: "2026-11-29T10:00:00Z", built: "2026-11-23T10:00:01Z", next: "2026-12-06T00:00:00Z",
+			change: func(i *v1alpha1.BaseImage) {
+				i.Status.NextBuild, i.Status.NextBuildReason = "2026-11-29T00:00:00Z", v1alpha1.BuildReasonScheduled
+			},
+			want: []v1alpha1.BuildReasonType{v1alpha1.BuildReasonScheduled}},
 		"another history limit builds nothing": {
 			now: "2026-11-25T10:00:00Z", built: "2026-11-23T10:00:01Z", next: "2026-11-29T00:00:00Z",
 			change: func(i *v1alpha1.BaseImage) { i.Spec.History.Failed = ptr.To[int32](9) }},

@@ -22,7 +22,13 @@ type polls struct {
 type polled struct {
 	uid              types.UID
 	source, upstream time.Time
+	// looked is false as long as the times are only that of the first pass over the image.
+	looked bool
 }
+
+// firstLook is how long after a start each image is looked at, however rarely it is polled: changes that nobody was
+// there to see are not to wait for a week.
+const firstLook = time.Hour
 
 // last returns when an image was last looked at: now, if nothing is known of it.
 func (p *polls) last(s *state) polled {
@@ -44,7 +50,7 @@ func (p *polls) last(s *state) polled {
 // done notes a look at the source and, if upstream is true, at the upstream images.
 func (p *polls) done(s *state, upstream bool) {
 	seen := p.last(s)
-	seen.source = s.now
+	seen.source, seen.looked = s.now, true
 	if upstream {
 		seen.upstream = s.now
 	}
@@ -77,6 +83,9 @@ func (s *state) pollsDue(last polled) (source, upstream bool, again time.Time) {
 		if poll.interval <= 0 {
 			continue
 		}
+		if !last.looked {
+			poll.interval = min(poll.interval, firstLook)
+		}
 		point := pollTime(id, poll.interval, s.now)
 		*poll.due = poll.last.Before(point)
 		if next := point.Add(poll.interval); again.IsZero() || next.Before(again) {
@@ -97,7 +106,10 @@ func (r *BaseImageReconciler) inputsChanged(ctx context.Context, s *state, p *pl
 	p.look = &look{}
 	changed, err := r.lookAt(ctx, s, p.look, upstreams)
 	p.look.failure = err
-	if s.running() == nil || !changed {
+	switch {
+	case err != nil:
+		p.comeBack(s.now.Add(resolveAgain))
+	case s.running() == nil || !changed:
 		// What can't be built now is looked at again as soon as the running build has ended.
 		r.polls.done(s, upstreams)
 	}

@@ -65,9 +65,9 @@ func TestInputsAreLookedAtWhenThatIsDue(t *testing.T) {
 		"a new commit is seen":                            {after: 5 * time.Minute, change: func(i *inputs) { i.commit = "new" }, resolved: 1, changed: true},
 		"a new commit makes the upstreams another matter": {after: time.Hour, change: func(i *inputs) { i.commit = "new" }, resolved: 1, changed: true},
 		"a new upstream digest is seen":                   {after: time.Hour, change: func(i *inputs) { i.digest = "sha256:2" }, resolved: 1, polled: 1, changed: true},
-		"a source that is away is no change":              {after: 5 * time.Minute, change: gitAway, resolved: 1, failure: pipeline.ReasonSourceUnavailable},
+		"a source that is away is no change":              {after: 5 * time.Minute, change: gitAway, resolved: 1, failure: pipeline.ReasonSourceUnavailable, again: true},
 		"a registry that is away is no change": {after: time.Hour, change: func(i *inputs) { i.pollErr = pipeline.Transientf(pipeline.ReasonRegistryUnavailable, "503") },
-			resolved: 1, polled: 1, failure: pipeline.ReasonRegistryUnavailable},
+			resolved: 1, polled: 1, failure: pipeline.ReasonRegistryUnavailable, again: true},
 		"a change that has to wait for a running build is looked at again": {after: 5 * time.Minute, running: true,
 			change: func(i *inputs) { i.commit = "new" }, resolved: 1, changed: true, again: true},
 	}
@@ -133,6 +133,23 @@ func restingState(t *testing.T, in *inputs) *state {
 	s.last = &v1alpha1.BuildSummary{Name: "one-1", Attempt: 1, Phase: v1alpha1.PhaseSucceeded,
 		Inputs: v1alpha1.BuildInputs{Spec: specDigest(&image.Spec), Revision: in.commit, Upstream: upstreamDigest(ups)}}
 	return s
+}
+
+func TestAfterAStartEvenARarelyPolledImageIsLookedAtWithinAnHour(t *testing.T) {
+	in := &inputs{commit: "c0ffee", digest: "sha256:1", dockerfile: "FROM alpine:3\n"}
+	s := restingState(t, in)
+	s.set.pollSource, s.set.pollUpstream = 168*time.Hour, 168*time.Hour
+	r := &BaseImageReconciler{Git: in, Upstreams: in, Config: &config.Operator{Defaults: *defaults()}}
+	for range 2 { // The second hour there is no need any more.
+		p := &plan{}
+		if _, err := r.inputsChanged(t.Context(), s, p); err != nil {
+			t.Fatal(err)
+		}
+		s.now = s.now.Add(time.Hour)
+	}
+	if _, err := r.inputsChanged(t.Context(), s, &plan{}); err != nil || in.resolved != 1 || in.polled != 1 {
+		t.Errorf("%d and %d looks in the first hours (%v), want one", in.resolved, in.polled, err)
+	}
 }
 
 func TestPollTimesAreEachObjectsOwnAndEvenlySpaced(t *testing.T) {

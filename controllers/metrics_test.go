@@ -94,14 +94,14 @@ type writing struct {
 	err error
 }
 
-func (w writing) Status() client.SubResourceWriter { return statusWriter{err: w.err} }
+func (w writing) Status() client.SubResourceWriter { return statusRecorder{err: w.err} }
 
-type statusWriter struct {
+type statusRecorder struct {
 	client.SubResourceWriter
 	err error
 }
 
-func (w statusWriter) Update(context.Context, client.Object, ...client.SubResourceUpdateOption) error {
+func (w statusRecorder) Update(context.Context, client.Object, ...client.SubResourceUpdateOption) error {
 	return w.err
 }
 

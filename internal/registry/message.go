@@ -3,6 +3,7 @@ package registry
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"strings"
@@ -36,6 +37,9 @@ func said(err error) string {
 	}
 	if e, ok := errors.AsType[*RefusedError](err); ok {
 		return e.Error()
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return "the connection was closed in the middle of it"
 	}
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		return e.Err.Error()
