@@ -72,7 +72,12 @@ func imageStatus(s *state, p plan, failure error) v1alpha1.BaseImageStatus {
 		status.Image = promotedImage(promoted)
 	}
 	status.NextBuild, status.NextBuildReason = "", ""
-	if !p.next.IsZero() && !s.image.Spec.Suspend {
+	switch {
+	case s.image.Spec.Suspend:
+	case p.has(v1alpha1.BuildReasonScheduled) && s.lastInputs().ScheduledFor != p.inputs.ScheduledFor:
+		// Due, and something keeps it from starting: it stays announced until it has.
+		status.NextBuild, status.NextBuildReason = p.inputs.ScheduledFor, v1alpha1.BuildReasonScheduled
+	case !p.next.IsZero():
 		status.NextBuild, status.NextBuildReason = timestamp(p.next), p.nextReason
 	}
 	if p.look != nil {

@@ -49,6 +49,8 @@ type BuildReconciler struct {
 	inspected *lru.Cache[string, inspect.Facts]
 	queue     *queue
 	images    pinnedImages
+	// played are phases that a test has in place of the real ones.
+	played func(*buildRun) []phase
 	// wake has builds looked at: their place in the queue has changed.
 	wake func([]types.NamespacedName)
 }
@@ -145,6 +147,9 @@ type buildRun struct {
 
 // phases in their order, each with the condition that says that it is done.
 func (run *buildRun) phases() []phase {
+	if run.played != nil {
+		return run.played(run)
+	}
 	return []phase{
 		{v1alpha1.ConditionBuilt, v1alpha1.PhaseBuilding, run.buildPlatforms},
 		{v1alpha1.ConditionIndexed, v1alpha1.PhaseIndexing, run.index},

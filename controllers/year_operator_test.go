@@ -93,6 +93,7 @@ func (y *year) start() {
 		images:  &BaseImageReconciler{Client: cached, Live: live, Git: y, Upstreams: y, Config: cfg, Events: recorder, Clock: y.clock},
 		builds:  &BuildReconciler{Client: cached, Live: live, Config: cfg, Events: recorder, Clock: y.clock, queue: &queue{slots: slots}},
 	}
+	p.builds.played = p.played
 	p.builds.wake = func(keys []types.NamespacedName) {
 		for _, key := range keys {
 			p.add(work{kindBuild, key}, 0)
@@ -188,43 +189,39 @@ func (p *process) take(c change) {
 	}
 }
 
-// reconcileBuild is BuildReconciler.Reconcile with Jobs that are played.
+// reconcileBuild also forgets the Job of a build that has ended: it was cancelled.
 func (p *process) reconcileBuild(ctx context.Context, r ctrl.Request) (ctrl.Result, error) {
+	result, err := p.builds.Reconcile(ctx, r)
 	build := &v1alpha1.BaseImageBuild{}
-	if err := p.builds.Get(ctx, r.NamespacedName, build); err != nil {
-		p.builds.wake(p.builds.queue.leave(r.NamespacedName))
-		return ctrl.Result{}, nil
+	if p.builds.Live.Get(ctx, r.NamespacedName, build) == nil && finished(build) {
+		delete(p.jobs, build.Name)
 	}
-	run := &buildRun{BuildReconciler: p.builds, build: build.DeepCopy(), observed: build.Status}
-	if finished(build) {
-		return ctrl.Result{}, run.end(ctx)
-	}
-	done, failure := p.advance(ctx, run)
-	result, err := p.builds.report(ctx, run, done, failure)
-	if err != nil || !finished(run.build) {
-		return result, err
-	}
-	delete(p.jobs, run.build.Name) // Cancelled, if it has not ended.
-	return result, run.end(ctx)
+	return result, err
 }
 
-// advance waits for the build's turn, then for its Job.
-func (p *process) advance(ctx context.Context, run *buildRun) ([]string, error) {
-	if err := run.turn(ctx); err != nil {
-		return nil, err
+// played are the phases of a build: all of it is the Job's work.
+func (p *process) played(run *buildRun) []phase {
+	nothing := func(context.Context) (string, error) { return "done", nil }
+	return []phase{
+		{v1alpha1.ConditionBuilt, v1alpha1.PhaseBuilding, func(context.Context) (string, error) { return p.build(run) }},
+		{v1alpha1.ConditionIndexed, v1alpha1.PhaseIndexing, nothing},
+		{v1alpha1.ConditionPromoted, v1alpha1.PhasePromoting, nothing},
 	}
+}
+
+func (p *process) build(run *buildRun) (string, error) {
 	j := p.jobOf(run.build)
 	if j.ends.After(p.now()) {
-		return nil, run.inTime(pipeline.Waitingf(v1alpha1.ReasonBuilding, "a Job runs"))
+		return "", pipeline.Waitingf(v1alpha1.ReasonBuilding, "a Job runs")
 	}
 	switch j.outcome {
 	case mayPass:
-		return nil, pipeline.Retryablef(pipeline.ReasonPodEvicted, "the pod was evicted")
+		return "", pipeline.Retryablef(pipeline.ReasonPodEvicted, "the pod was evicted")
 	case forGood:
-		return nil, pipeline.Terminalf(v1alpha1.ReasonBuildFailed, "an instruction failed")
+		return "", pipeline.Terminalf(v1alpha1.ReasonBuildFailed, "an instruction failed")
 	}
 	run.build.Status.Digest = digestA
-	return []string{"built", "indexed", "promoted"}, nil
+	return "built", nil
 }
 
 // job is a Job of a build. The operator may be away when it ends.

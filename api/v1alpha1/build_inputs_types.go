@@ -31,21 +31,21 @@ type PlatformBuild struct {
 	// +kubebuilder:validation:Enum=linux/amd64;linux/arm64
 	Platform string `json:"platform"`
 
-	// nodeSelector of the build pod. Default: any node.
+	// nodeSelector of the build pod. Default: the operator's, any node unless it is configured otherwise.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
 	NodeSelector map[string]string `json:"nodeSelector,omitempty"`
 
-	// tolerations of the build pod.
+	// tolerations of the build pod. Default: the operator's, none unless it is configured otherwise.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxItems=32
 	// +listType=atomic
 	Tolerations []corev1.Toleration `json:"tolerations,omitempty"`
 
-	// resources of the container that runs the Dockerfile. Default: requests of 250m CPU and 512Mi
-	// memory, a limit of 2Gi memory.
+	// resources of the container that runs the Dockerfile. Default: the operator's, requests of 250m CPU and 512Mi
+	// memory and a limit of 2Gi memory unless it is configured otherwise.
 	//
 	// +optional
 	Resources *corev1.ResourceRequirements `json:"resources,omitempty"`

@@ -8,7 +8,7 @@ import (
 //
 // +kubebuilder:validation:ExactlyOneOf=git;inline;configMapRef
 type Source struct {
-	// git is a repository, read over HTTPS without credentials.
+	// git is a repository, read over HTTPS or SSH.
 	//
 	// +optional
 	Git *GitSource `json:"git,omitempty"`

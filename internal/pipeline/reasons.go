@@ -79,13 +79,13 @@ const (
 	ReasonPodEvicted = "PodEvicted"
 	// ReasonPodUnschedulable: no node takes the pod now.
 	ReasonPodUnschedulable = "PodUnschedulable"
-	// ReasonPodRefused: the cluster's admission does not let the Job make its pod.
+	// ReasonPodRefused: the cluster's admission does not take the Job or its pod: Pod Security, a LimitRange, a webhook.
 	ReasonPodRefused = "PodRefused"
 	// ReasonImagePullFailed: the kubelet can't pull an image of the build pod.
 	ReasonImagePullFailed = "ImagePullFailed"
 	// ReasonJobInvalid: the cluster calls the Job invalid, because of the resources, tolerations or node selector asked for.
 	ReasonJobInvalid = "JobInvalid"
-	// ReasonQuotaExceeded: a ResourceQuota or LimitRange of the namespace refuses the Job or its pod.
+	// ReasonQuotaExceeded: a ResourceQuota of the namespace refuses the Job or its pod.
 	ReasonQuotaExceeded = "QuotaExceeded"
 
 	// Results of a build.

@@ -13,12 +13,12 @@ import (
 type PlatformBuildApplyConfiguration struct {
 	// platform in OCI form. A node of another architecture builds it through emulation.
 	Platform *string `json:"platform,omitempty"`
-	// nodeSelector of the build pod. Default: any node.
+	// nodeSelector of the build pod. Default: the operator's, any node unless it is configured otherwise.
 	NodeSelector map[string]string `json:"nodeSelector,omitempty"`
-	// tolerations of the build pod.
+	// tolerations of the build pod. Default: the operator's, none unless it is configured otherwise.
 	Tolerations []v1.Toleration `json:"tolerations,omitempty"`
-	// resources of the container that runs the Dockerfile. Default: requests of 250m CPU and 512Mi
-	// memory, a limit of 2Gi memory.
+	// resources of the container that runs the Dockerfile. Default: the operator's, requests of 250m CPU and 512Mi
+	// memory and a limit of 2Gi memory unless it is configured otherwise.
 	Resources *v1.ResourceRequirements `json:"resources,omitempty"`
 }
 

@@ -11,7 +11,7 @@ import (
 //
 // Source says where a Dockerfile and its build context come from: exactly one of git, inline and configMapRef is set.
 type SourceApplyConfiguration struct {
-	// git is a repository, read over HTTPS without credentials.
+	// git is a repository, read over HTTPS or SSH.
 	Git *GitSourceApplyConfiguration `json:"git,omitempty"`
 	// inline holds the Dockerfile and its context in this object.
 	Inline *InlineSourceApplyConfiguration `json:"inline,omitempty"`
