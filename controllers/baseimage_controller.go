@@ -172,7 +172,7 @@ func (r *BaseImageReconciler) resolveAndStart(ctx context.Context, s *state, p *
 	if err := r.startBuild(ctx, s, p, res); err != nil {
 		return err
 	}
-	r.polls.done(s, true)
+	r.polls.done(s, true, true)
 	return nil
 }
 

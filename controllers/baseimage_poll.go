@@ -47,10 +47,13 @@ func (p *polls) last(s *state) polled {
 	return seen
 }
 
-// done notes a look at the source and, if upstream is true, at the upstream images.
-func (p *polls) done(s *state, upstream bool) {
+// done notes a look at the source, at the upstream images, or at both.
+func (p *polls) done(s *state, source, upstream bool) {
 	seen := p.last(s)
-	seen.source, seen.looked = s.now, true
+	seen.looked = true
+	if source {
+		seen.source = s.now
+	}
 	if upstream {
 		seen.upstream = s.now
 	}
@@ -104,21 +107,30 @@ func (r *BaseImageReconciler) inputsChanged(ctx context.Context, s *state, p *pl
 		return false, nil
 	}
 	p.look = &look{}
-	changed, err := r.lookAt(ctx, s, p.look, upstreams)
+	changed, err := r.lookAt(ctx, s, p.look, source, upstreams)
 	p.look.failure = err
 	switch {
 	case err != nil:
 		p.comeBack(s.now.Add(resolveAgain))
 	case s.running() == nil || !changed:
 		// What can't be built now is looked at again as soon as the running build has ended.
-		r.polls.done(s, upstreams)
+		r.polls.done(s, source, upstreams)
 	}
 	return changed, err
 }
 
-func (r *BaseImageReconciler) lookAt(ctx context.Context, s *state, seen *look, upstreams bool) (bool, error) {
-	requests, changed, err := r.lookAtSource(ctx, s, seen)
-	r.Metrics.Polled(metrics.Source, changed, err)
+// lookAt looks at the source if that is due, and at the upstream images of the Dockerfile: that of the newest build, if
+// the source is left alone.
+func (r *BaseImageReconciler) lookAt(ctx context.Context, s *state, seen *look, source, upstreams bool) (changed bool, err error) {
+	var requests []upstream.Request
+	if newest := s.newest(); newest != nil && !source {
+		seen.revision = newest.Spec.Inputs.Revision
+		requests, err = upstreamRequests(&s.image.Spec, []byte(newest.Spec.Dockerfile))
+	} else {
+		requests, changed, err = r.lookAtSource(ctx, s, seen)
+		r.Metrics.Polled(metrics.Source, changed, err)
+	}
+	seen.upstreams = len(requests)
 	if err != nil || changed || !upstreams {
 		return changed, err
 	}
@@ -134,11 +146,7 @@ func (r *BaseImageReconciler) lookAtSource(ctx context.Context, s *state, seen *
 	}
 	seen.revision = revision.ID
 	requests, err := upstreamRequests(&s.image.Spec, revision.Dockerfile)
-	if err != nil {
-		return nil, false, err
-	}
-	seen.upstreams = len(requests)
-	return requests, revision.ID != s.lastInputs().Revision, nil
+	return requests, err == nil && revision.ID != s.lastInputs().Revision, err
 }
 
 func (r *BaseImageReconciler) lookAtUpstreams(ctx context.Context, s *state, requests []upstream.Request) (bool, error) {

@@ -135,6 +135,27 @@ func restingState(t *testing.T, in *inputs) *state {
 	return s
 }
 
+func TestUpstreamsArePolledWithoutTheSourceWhereThatIsLeftAlone(t *testing.T) {
+	in := &inputs{commit: "c0ffee", digest: "sha256:1", dockerfile: "FROM alpine:3\n"}
+	s := restingState(t, in)
+	s.set.pollSource = 0
+	build := attempt(1, v1alpha1.PhaseSucceeded, "SpecChanged")
+	build.Spec.Dockerfile = in.dockerfile
+	s.builds = []v1alpha1.BaseImageBuild{build}
+	r := &BaseImageReconciler{Git: in, Upstreams: in, Config: &config.Operator{Defaults: *defaults()}}
+	for range 2 {
+		in.commit = "a commit that nobody asked for"
+		changed, err := r.inputsChanged(t.Context(), s, &plan{})
+		if changed || err != nil || in.resolved != 0 {
+			t.Errorf("changed: %t (%v) after %d looks at the source", changed, err, in.resolved)
+		}
+		s.now = s.now.Add(time.Hour)
+	}
+	if in.polled != 1 {
+		t.Errorf("the upstreams were looked at %d times, want once", in.polled)
+	}
+}
+
 func TestAfterAStartEvenARarelyPolledImageIsLookedAtWithinAnHour(t *testing.T) {
 	in := &inputs{commit: "c0ffee", digest: "sha256:1", dockerfile: "FROM alpine:3\n"}
 	s := restingState(t, in)

@@ -30,6 +30,7 @@ func (r *BaseImageReconciler) report(ctx context.Context, s *state, p plan, fail
 			return unwritten(err)
 		}
 		r.statusChanged(before, s.image)
+		r.lookFailed(before, s.image)
 	}
 	switch {
 	case failure == nil && s.image.Spec.Suspend:

@@ -182,13 +182,13 @@ func (run *buildRun) advance(ctx context.Context) ([]string, error) {
 	return done, nil
 }
 
-// inTime makes anything that is not done a Terminal once the build's time is over. What might have been done with more
-// patience may be tried again.
+// inTime makes anything that is not done a Terminal once the build's time is over. What was kept from running, by a
+// registry that is away or a cluster without room, may be tried again.
 func (run *buildRun) inTime(failure error) error {
 	if run.suspended || run.Clock.Now().Before(run.deadline()) || pipeline.IsTerminal(failure) {
 		return failure
 	}
-	return &pipeline.Terminal{Reason: v1alpha1.ReasonTimedOut, Retryable: pipeline.IsTransient(failure),
+	return &pipeline.Terminal{Reason: v1alpha1.ReasonTimedOut, Retryable: reasonOf(failure) != v1alpha1.ReasonBuilding,
 		Err: fmt.Errorf("spec.timeout of %s has passed: raise it, or mend what kept the build: %w", run.build.Spec.Timeout.Duration, plain{failure})}
 }
 

@@ -63,6 +63,9 @@ func (run *buildRun) buildPlatform(ctx context.Context, p v1alpha1.PlatformBuild
 	if len(pods) == 0 && !kaniko.Ended(job) && !run.suspended {
 		return "", run.whyNoPod(ctx, p.Platform, job)
 	}
+	if err := run.whyNotStarted(ctx, p.Platform, pods); err != nil {
+		return "", err
+	}
 	return kaniko.Outcome(job, pods, run.Config.Limits.Build)
 }
 

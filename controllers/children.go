@@ -34,7 +34,15 @@ func (c children) ensure(ctx context.Context, owner, child client.Object) error 
 		return fmt.Errorf("reading %s, which exists already: %w", child.GetName(), err)
 	}
 	if !metav1.IsControlledBy(child, owner) {
-		return pipeline.Terminalf(v1alpha1.ReasonConflict, "%T %s/%s exists and does not belong to %s: delete or rename it", child, child.GetNamespace(), child.GetName(), owner.GetName())
+		return pipeline.Terminalf(v1alpha1.ReasonConflict, "%s %s/%s exists and does not belong to %s: delete or rename it", c.kind(child), child.GetNamespace(), child.GetName(), owner.GetName())
 	}
 	return nil
+}
+
+func (c children) kind(o client.Object) string {
+	kinds, _, err := c.client.Scheme().ObjectKinds(o)
+	if err != nil || len(kinds) == 0 {
+		return "an object"
+	}
+	return kinds[0].Kind
 }

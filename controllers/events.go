@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -24,6 +25,20 @@ func (r *BaseImageReconciler) buildCreated(image *v1alpha1.BaseImage, build *v1a
 		"Started build %s: %s", build.Name, truncate(describeReasons(build.Spec.Reasons), maxNote-100))
 }
 
+// ordinary are reasons for not being ready that ask nothing of anybody.
+var ordinary = []string{v1alpha1.ReasonBuilding, v1alpha1.ReasonQueued, v1alpha1.ReasonSuspended}
+
+// lookFailed tells that source or upstreams can't be seen, which leaves a ready image as it is.
+func (r *BaseImageReconciler) lookFailed(before, after *v1alpha1.BaseImage) {
+	was := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.ConditionResolved)
+	is := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionResolved)
+	if is == nil || is.Status != metav1.ConditionFalse || was != nil && was.Reason == is.Reason ||
+		!meta.IsStatusConditionTrue(after.Status.Conditions, v1alpha1.ConditionReady) {
+		return
+	}
+	r.Events.Eventf(after, nil, corev1.EventTypeWarning, is.Reason, actionResolve, "%s", truncate(is.Message, maxNote))
+}
+
 // statusChanged tells of a change of Ready.
 func (r *BaseImageReconciler) statusChanged(before, after *v1alpha1.BaseImage) {
 	was := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.ConditionReady)
@@ -40,7 +55,7 @@ func (r *BaseImageReconciler) statusChanged(before, after *v1alpha1.BaseImage) {
 	switch {
 	case promoted && is.Status == metav1.ConditionTrue:
 		r.Events.Eventf(after, build, corev1.EventTypeNormal, v1alpha1.ReasonPromoted, actionBuild, "%s", truncate(is.Message, maxNote))
-	case is.Status == metav1.ConditionFalse && is.Reason != v1alpha1.ReasonBuilding && is.Reason != v1alpha1.ReasonSuspended:
+	case is.Status == metav1.ConditionFalse && !slices.Contains(ordinary, is.Reason):
 		r.Events.Eventf(after, build, corev1.EventTypeWarning, is.Reason, actionResolve, "%s", truncate(is.Message, maxNote))
 	}
 }
@@ -66,6 +81,12 @@ func describeReasons(reasons []v1alpha1.BuildReason) string {
 			text.WriteString(shorten(reason.Old))
 		case reason.Old == "" && reason.Type == v1alpha1.BuildReasonSpecChanged:
 			text.WriteString("the first build")
+		case reason.Type == v1alpha1.BuildReasonSpecChanged:
+			text.WriteString("the spec was edited") // Its digests say nothing to anybody.
+		case reason.Type == v1alpha1.BuildReasonUpstreamChanged:
+			text.WriteString("an upstream image has another digest")
+		case reason.Type == v1alpha1.BuildReasonCredentialsChanged:
+			text.WriteString("the push Secret is another one")
 		case reason.Old == "":
 			text.WriteString(shorten(reason.New))
 		default:
@@ -95,6 +116,8 @@ func (r *BuildReconciler) phaseEvents(before, after *v1alpha1.BaseImageBuild) {
 		case c.Type == v1alpha1.ConditionReconciling || c.Type == v1alpha1.ConditionStalled:
 		case c.Status == metav1.ConditionTrue:
 			r.Events.Eventf(after, nil, corev1.EventTypeNormal, c.Type, actionBuild, "%s", truncate(c.Message, maxNote))
+		case c.Type == v1alpha1.ConditionSucceeded && c.Reason == v1alpha1.ReasonSuperseded:
+			r.Events.Eventf(after, nil, corev1.EventTypeNormal, c.Reason, actionBuild, "%s", truncate(c.Message, maxNote))
 		case c.Type == v1alpha1.ConditionSucceeded && c.Status == metav1.ConditionFalse:
 			r.Events.Eventf(after, nil, corev1.EventTypeWarning, c.Reason, actionBuild, "%s", truncate(c.Message, maxNote))
 		}

@@ -54,13 +54,17 @@ func statuses(pod *corev1.Pod) []corev1.ContainerStatus {
 	return slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses)
 }
 
+// seenOtherwise are reports of what the operator saw otherwise a moment before: a Secret that was rotated, an input that
+// was made by an operator with another configuration.
+var seenOtherwise = []string{pipeline.ReasonSourceDenied, pipeline.ReasonSourceSecretInvalid, pipeline.ReasonInputChanged}
+
 // exitKilled is the exit code of a program that was killed (128 + SIGKILL).
 const exitKilled = 137
 
 func (r reader) containerFailure(container string, t *corev1.ContainerStateTerminated) error {
 	if container != ContainerKaniko {
 		if report, err := pipeline.ParseReport(t.Message); err == nil && report.Reason != "" {
-			return &pipeline.Terminal{Reason: report.Reason, Retryable: report.Transient, Err: fmt.Errorf("%s: %s: %s", r.platform, container, r.tail(report.Message))}
+			return &pipeline.Terminal{Reason: report.Reason, Retryable: report.Transient || slices.Contains(seenOtherwise, report.Reason), Err: fmt.Errorf("%s: %s: %s", r.platform, container, r.tail(report.Message))}
 		}
 	}
 	said := cmp.Or(r.tail(t.Message), "it left no message")

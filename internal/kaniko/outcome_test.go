@@ -229,6 +229,8 @@ func TestOutcomeOfAFailedJob(t *testing.T) {
 			v1alpha1.ReasonBuildFailed, `linux/amd64: container kaniko exited with 1: {"reason":"Fake","message":"x"}`, false},
 		"fetch reports a fault": {failed, []corev1.Pod{podWith(exited(ContainerFetch, 1, "Error", `{"reason":"SourceNotFound","message":"no such commit"}`))},
 			"SourceNotFound", "linux/amd64: fetch: no such commit", false},
+		"fetch is refused what the operator was not: the Secret was rotated": {failed, []corev1.Pod{podWith(exited(ContainerFetch, 1, "Error", `{"reason":"SourceDenied","message":"401"}`))},
+			"SourceDenied", "linux/amd64: fetch: 401", true},
 		"push reports a fault": {failed, []corev1.Pod{podWith(exited(ContainerPush, 1, "Error", `{"reason":"RegistryDenied","message":"pushing x: 401"}`))},
 			"RegistryDenied", "linux/amd64: push: pushing x: 401", false},
 		"push reports an outage, which a new build may survive": {failed, []corev1.Pod{podWith(exited(ContainerPush, 1, "Error", `{"reason":"RegistryUnavailable","message":"503","transient":true}`))},

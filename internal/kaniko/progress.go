@@ -1,7 +1,9 @@
 package kaniko
 
 import (
+	"fmt"
 	"slices"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -12,6 +14,9 @@ import (
 
 // pullFailures are the reasons for which the kubelet has no image (k8s.io/kubernetes/pkg/kubelet/images).
 var pullFailures = []string{"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ImageInspectError", "ErrImageNeverPull", "RegistryUnavailable", "SignatureValidationFailed"}
+
+// startingAgain is when to look again at a pod that a node prepares: if it can't, that is told by events alone.
+const startingAgain = 20 * time.Second
 
 // progress says in a few words what the newest pod is doing, as a Waiting: some reasons for which it does nothing ask
 // for a change by somebody, and have a name of their own.
@@ -40,7 +45,7 @@ func (r reader) progress(job *batchv1.Job, pods []corev1.Pod) error {
 			return pipeline.Waitingf(v1alpha1.ReasonBuilding, "%s: container %s is waiting: %s: %s", r.platform, s.Name, w.Reason, r.tail(w.Message))
 		}
 	}
-	return pipeline.Waitingf(v1alpha1.ReasonBuilding, "%s: starting pod %s", r.platform, pod.Name)
+	return &pipeline.Waiting{Reason: v1alpha1.ReasonBuilding, Message: fmt.Sprintf("%s: starting pod %s", r.platform, pod.Name), After: startingAgain}
 }
 
 func newest(pods []corev1.Pod) *corev1.Pod {

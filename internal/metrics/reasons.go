@@ -34,7 +34,7 @@ var failureReasons = []string{
 	pipeline.ReasonRegistryAddress, pipeline.ReasonImageNotFound, pipeline.ReasonImageTooLarge, pipeline.ReasonImageInvalid,
 	pipeline.ReasonTagImmutable, pipeline.ReasonRegistryRejected, pipeline.ReasonRegistryCredentials, pipeline.ReasonPushSecretInvalid,
 	pipeline.ReasonInputChanged,
-	pipeline.ReasonOutOfMemory, pipeline.ReasonPodEvicted, pipeline.ReasonPodUnschedulable, pipeline.ReasonPodRefused,
+	pipeline.ReasonOutOfMemory, pipeline.ReasonPodEvicted, pipeline.ReasonPodUnschedulable, pipeline.ReasonPodRefused, pipeline.ReasonPodNotStarted,
 	pipeline.ReasonImagePullFailed, pipeline.ReasonJobInvalid, pipeline.ReasonQuotaExceeded,
 	pipeline.ReasonOutputInvalid, pipeline.ReasonDigestMismatch, pipeline.ReasonPlatformMismatch, pipeline.ReasonWrongArchitecture,
 	other,

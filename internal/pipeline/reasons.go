@@ -81,6 +81,8 @@ const (
 	ReasonPodUnschedulable = "PodUnschedulable"
 	// ReasonPodRefused: the cluster's admission does not take the Job or its pod: Pod Security, a LimitRange, a webhook.
 	ReasonPodRefused = "PodRefused"
+	// ReasonPodNotStarted: the node can't prepare the pod: a Secret is missing, for example.
+	ReasonPodNotStarted = "PodNotStarted"
 	// ReasonImagePullFailed: the kubelet can't pull an image of the build pod.
 	ReasonImagePullFailed = "ImagePullFailed"
 	// ReasonJobInvalid: the cluster calls the Job invalid, because of the resources, tolerations or node selector asked for.
