@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -25,7 +26,10 @@ func TestAnOutageBreaksTheConnectionsOfItsRepositories(t *testing.T) {
 		t.Run(path, func(t *testing.T) {
 			broken := false
 			func() {
-				defer func() { broken = recover() == http.ErrAbortHandler }()
+				defer func() {
+					err, ok := recover().(error)
+					broken = ok && errors.Is(err, http.ErrAbortHandler)
+				}()
 				f.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "https://"+registryHost+path, nil))
 			}()
 			if broken != out {

@@ -35,17 +35,25 @@ func (r reader) progress(job *batchv1.Job, pods []corev1.Pod) error {
 		}
 	}
 	for _, s := range statuses(pod) {
-		switch w := s.State.Waiting; {
-		case s.State.Running != nil:
-			return pipeline.Waitingf(v1alpha1.ReasonBuilding, "%s: running %s", r.platform, s.Name)
-		case w != nil && slices.Contains(pullFailures, w.Reason):
-			return pipeline.Waitingf(pipeline.ReasonImagePullFailed,
-				"%s: the node can't pull %s for container %s: %s; check images of the operator's configuration, and the pull secrets of the namespace's ServiceAccount default", r.platform, s.Image, s.Name, r.tail(w.Reason+": "+w.Message))
-		case w != nil && w.Message != "":
-			return pipeline.Waitingf(v1alpha1.ReasonBuilding, "%s: container %s is waiting: %s: %s", r.platform, s.Name, w.Reason, r.tail(w.Message))
+		if err := r.containerProgress(s); err != nil {
+			return err
 		}
 	}
 	return &pipeline.Waiting{Reason: v1alpha1.ReasonBuilding, Message: fmt.Sprintf("%s: starting pod %s", r.platform, pod.Name), After: startingAgain}
+}
+
+// containerProgress says what a container does or waits for; nil if it says nothing.
+func (r reader) containerProgress(s corev1.ContainerStatus) error {
+	switch w := s.State.Waiting; {
+	case s.State.Running != nil:
+		return pipeline.Waitingf(v1alpha1.ReasonBuilding, "%s: running %s", r.platform, s.Name)
+	case w != nil && slices.Contains(pullFailures, w.Reason):
+		return pipeline.Waitingf(pipeline.ReasonImagePullFailed,
+			"%s: the node can't pull %s for container %s: %s; check images of the operator's configuration, and the pull secrets of the namespace's ServiceAccount default", r.platform, s.Image, s.Name, r.tail(w.Reason+": "+w.Message))
+	case w != nil && w.Message != "":
+		return pipeline.Waitingf(v1alpha1.ReasonBuilding, "%s: container %s is waiting: %s: %s", r.platform, s.Name, w.Reason, r.tail(w.Message))
+	}
+	return nil
 }
 
 func newest(pods []corev1.Pod) *corev1.Pod {
