@@ -38,10 +38,12 @@ type ticket struct {
 	// urgent builds were requested, or have changed inputs.
 	urgent  bool
 	created time.Time
+	// started builds have a slot, whatever the queue knows of them: another operator gave it to them.
+	started bool
 }
 
 func ticketOf(build *v1alpha1.BaseImageBuild) ticket {
-	return ticket{key: nameOf(build), urgent: isUrgent(build), created: build.CreationTimestamp.Time}
+	return ticket{key: nameOf(build), urgent: isUrgent(build), created: build.CreationTimestamp.Time, started: build.Status.StartedAt != nil}
 }
 
 // isUrgent says of a build that it is more than a repetition: by the schedule, or of an attempt that failed.
@@ -89,10 +91,15 @@ func (q *queue) enter(t ticket) (int, []types.NamespacedName) {
 		return 0, nil
 	}
 	i, found := slices.BinarySearchFunc(q.waiting, t, ticket.compare)
+	if t.started && found {
+		q.waiting = slices.Delete(q.waiting, i, i+1)
+		q.running[t.key] = true
+		return 0, q.moved(i, 1)
+	}
 	if found {
 		return i + 1, nil
 	}
-	if len(q.running) < q.slots { // Then nobody waits.
+	if t.started || len(q.running) < q.slots { // Where there is a slot, nobody waits.
 		q.running[t.key] = true
 		return 0, nil
 	}

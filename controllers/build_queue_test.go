@@ -96,6 +96,27 @@ func TestBuildsThatRanBeforeTheOperatorKeepTheirSlots(t *testing.T) {
 	}
 }
 
+func TestABuildThatHasStartedNeverWaits(t *testing.T) {
+	q := newQueue(1)
+	enter(q, place("running", true, 1))
+	late := place("late", false, 2)
+	if got := enter(q, late); got != 1 {
+		t.Fatalf("place = %d, want 1", got)
+	}
+	behind := place("behind", false, 3)
+	enter(q, behind)
+	late.started = true // The cache was behind, and another operator had given it a slot.
+	if got, told := q.enter(late); got != 0 || !slices.Equal(told, []types.NamespacedName{behind.key}) {
+		t.Errorf("place = %d, told %v; want a slot, and the one behind", got, told)
+	}
+	if told := q.leave(late.key); len(told) != 0 {
+		t.Errorf("told %v, where one still runs in the only slot", told)
+	}
+	if told := q.leave(place("running", true, 1).key); !slices.Equal(told, []types.NamespacedName{behind.key}) {
+		t.Errorf("told %v, want the one that may run", told)
+	}
+}
+
 func TestABuildThatGoesAwayWhileItWaitsMakesRoom(t *testing.T) {
 	q := newQueue(1)
 	a, b, c := place("a", true, 1), place("b", true, 2), place("c", true, 3)

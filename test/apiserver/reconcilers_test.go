@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	fakeregistry "github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -90,18 +92,33 @@ type operator struct {
 	// metrics are those of the present process.
 	metrics *prometheus.Registry
 	stop    func()
+	// password that the registry asks for; empty for none.
+	password string
+}
+
+// asking asks for the password of the user "operator", if there is one.
+func (o *operator) asking(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, given, _ := r.BasicAuth(); given != o.password {
+			w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
+			http.Error(w, "{}", http.StatusUnauthorized)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func newOperator(t *testing.T, change ...func(*operator)) *operator {
 	t.Helper()
-	server := httptest.NewServer(fakeregistry.New(fakeregistry.Logger(log.New(io.Discard, "", 0))))
-	t.Cleanup(server.Close)
 	o := &operator{t: t, namespace: newNamespace(t), git: &fakeGit{commit: commitA},
-		host: strings.TrimPrefix(server.URL, "http://"), clock: clocktesting.NewFakePassiveClock(time.Now()), config: config.Default()}
+		clock: clocktesting.NewFakePassiveClock(time.Now()), config: config.Default()}
 	o.config.Images = config.Images{Kaniko: "kaniko.example/kaniko@" + someDigest, Worker: "worker.example/worker@" + someDigest}
 	for _, c := range change {
 		c(o)
 	}
+	server := httptest.NewServer(o.asking(fakeregistry.New(fakeregistry.Logger(log.New(io.Discard, "", 0)))))
+	t.Cleanup(server.Close)
+	o.host = strings.TrimPrefix(server.URL, "http://")
 	o.start()
 	t.Cleanup(func() { o.stop() })
 	return o
@@ -235,7 +252,7 @@ func (o *operator) push(job *batchv1.Job, architecture string) string {
 	o.check(err, "hashing an image")
 	ref, err := name.NewDigest(o.host+"/base/"+job.Labels[kaniko.LabelBaseImage]+"@"+digest.String(), name.Insecure)
 	o.check(err, "naming an image")
-	o.check(remote.Write(ref, img), "pushing an image")
+	o.check(remote.Write(ref, img, remote.WithAuth(&authn.Basic{Username: "operator", Password: o.password})), "pushing an image")
 	return digest.String()
 }
 

@@ -290,6 +290,80 @@ func TestAPushSecretThatWasMendedBuildsAgain(t *testing.T) {
 	}
 }
 
+// pushSecret makes a push Secret with a password for the registry.
+func (o *operator) pushSecret(password string) *corev1.Secret {
+	o.t.Helper()
+	config := fmt.Sprintf(`{"auths":{%q:{"username":"operator","password":%q}}}`, o.host, password)
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: o.namespace, Name: "push"},
+		Type: corev1.SecretTypeDockerConfigJson, Data: map[string][]byte{corev1.DockerConfigJsonKey: []byte(config)}}
+	err := k8s.Create(o.t.Context(), secret)
+	if apierrors.IsAlreadyExists(err) {
+		err = k8s.Update(o.t.Context(), secret)
+	}
+	o.check(err, "writing the push Secret")
+	return secret
+}
+
+func TestAPushSecretThatIsRotatedWhileABuildRuns(t *testing.T) {
+	for name, rotatedInTime := range map[string]bool{"before it is needed again": true, "too late": false} {
+		t.Run(name, func(t *testing.T) {
+			o := newOperator(t, func(o *operator) { o.password = "new" })
+			o.pushSecret("old")
+			o.stop()
+			image := o.image("rotated")
+			image.Spec.Output.PushSecretRef = &v1alpha1.LocalReference{Name: "push"}
+			o.check(k8s.Update(t.Context(), image), "naming the Secret")
+			o.start()
+			first := o.awaitAttempt(image, 1)
+			jobs := o.awaitJobs(first.Name)
+			if rotatedInTime {
+				o.pushSecret("new")
+			}
+			for _, job := range jobs {
+				o.succeed(job)
+			}
+			want := first.Name
+			if !rotatedInTime {
+				o.awaitPhase(first, v1alpha1.PhaseFailed)
+				o.pushSecret("new")
+				o.later(image, time.Minute)
+				second := o.awaitAttempt(image, 2)
+				if second.Spec.Reason != "CredentialsChanged" {
+					t.Errorf("the second build is for %s", second.Spec.Reason)
+				}
+				for _, job := range o.awaitJobs(second.Name) {
+					o.succeed(job)
+				}
+				want = second.Name
+			}
+			o.awaitCondition(image, "Ready", metav1.ConditionTrue, "Promoted")
+			if image.Status.Image.Build != want {
+				t.Errorf("%s was promoted, want %s", image.Status.Image.Build, want)
+			}
+		})
+	}
+}
+
+func TestOnePlatformThatFailsFailsTheBuildAndIsNamed(t *testing.T) {
+	o := newOperator(t)
+	image := o.image("half")
+	build := o.awaitAttempt(image, 1)
+	for _, job := range o.awaitJobs(build.Name) {
+		if job.Labels[kaniko.LabelArchitecture] == "amd64" {
+			o.succeed(job)
+		} else {
+			o.fail(job, kaniko.ContainerKaniko, "no such package")
+		}
+	}
+	o.awaitCondition(image, "Stalled", metav1.ConditionTrue, "BuildFailed")
+	if message := meta.FindStatusCondition(image.Status.Conditions, "Ready").Message; !strings.Contains(message, "linux/arm64: container kaniko exited with 1: no such package") || strings.Contains(message, "linux/amd64") {
+		t.Errorf("Ready says %q", message)
+	}
+	if image.Status.Image != nil {
+		t.Errorf("%+v was promoted", image.Status.Image)
+	}
+}
+
 func TestWhatTheClusterRefusesIsSaid(t *testing.T) {
 	o := newOperator(t)
 	quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: o.namespace, Name: "no-jobs"},
