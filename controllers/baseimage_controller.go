@@ -148,11 +148,7 @@ func (r *BaseImageReconciler) newsOf(ctx context.Context, s *state, p *plan) (bo
 	if changed || err != nil {
 		return changed, err
 	}
-	changed, err = r.inputsChanged(ctx, s, p)
-	if err != nil && p.look == nil {
-		return false, err
-	}
-	return changed, nil
+	return r.inputsChanged(ctx, s, p), nil
 }
 
 func (r *BaseImageReconciler) resolveAndStart(ctx context.Context, s *state, p *plan) error {
@@ -165,6 +161,9 @@ func (r *BaseImageReconciler) resolveAndStart(ctx context.Context, s *state, p *
 	p.changedInputs(s.lastInputs(), res)
 	if !p.mayStart(s) {
 		return nil
+	}
+	if p.has(v1alpha1.BuildReasonSourceChanged) || p.has(v1alpha1.BuildReasonUpstreamChanged) {
+		p.retry = 0 // Other inputs are not another attempt.
 	}
 	if p.inputs.PushSecret, err = r.pushSecretVersion(ctx, s.image); err != nil {
 		return err

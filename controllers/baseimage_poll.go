@@ -100,11 +100,11 @@ func (s *state) pollsDue(last polled) (source, upstream bool, again time.Time) {
 
 // inputsChanged looks at source and upstreams if that is due, and reports whether one is not what the newest build was
 // made from. What it has seen is noted in the plan.
-func (r *BaseImageReconciler) inputsChanged(ctx context.Context, s *state, p *plan) (bool, error) {
+func (r *BaseImageReconciler) inputsChanged(ctx context.Context, s *state, p *plan) bool {
 	source, upstreams, again := s.pollsDue(r.polls.last(s))
 	p.comeBack(again)
 	if s.last == nil || (!source && !upstreams) {
-		return false, nil
+		return false
 	}
 	p.look = &look{}
 	changed, err := r.lookAt(ctx, s, p.look, source, upstreams)
@@ -116,7 +116,7 @@ func (r *BaseImageReconciler) inputsChanged(ctx context.Context, s *state, p *pl
 		// What can't be built now is looked at again as soon as the running build has ended.
 		r.polls.done(s, source, upstreams)
 	}
-	return changed, err
+	return changed
 }
 
 // lookAt looks at the source if that is due, and at the upstream images of the Dockerfile: that of the newest build, if

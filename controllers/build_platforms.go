@@ -2,11 +2,8 @@ package controllers
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"strings"
-	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -246,72 +243,6 @@ func (run *buildRun) end(ctx context.Context) error {
 
 func (run *buildRun) children() children {
 	return children{client: run.Client, live: run.Live}
-}
-
-// worst makes one failure of those of several platforms: terminal before transient before waiting, with
-// the messages of its sort.
-func worst(failures []error) error {
-	var terminal, transient, waiting []error
-	for _, err := range failures {
-		switch {
-		case pipeline.IsTerminal(err):
-			terminal = append(terminal, err)
-		case pipeline.IsWaiting(err):
-			waiting = append(waiting, err)
-		default:
-			transient = append(transient, err)
-		}
-	}
-	switch {
-	case len(terminal) > 0:
-		return &pipeline.Terminal{Reason: reasonOf(terminal[0]), Err: joined(terminal), Retryable: pipeline.IsRetryable(terminal[0])}
-	case len(transient) > 0:
-		return &pipeline.Transient{Reason: reasonOf(transient[0]), Err: joined(transient), After: soonest(transient)}
-	case len(waiting) > 0:
-		return &pipeline.Waiting{Reason: worstReason(waiting), Message: joined(waiting).Error(), After: soonest(waiting)}
-	}
-	return nil
-}
-
-// worstReason is the first that says more than that a Job runs.
-func worstReason(waiting []error) string {
-	for _, err := range waiting {
-		if reason := reasonOf(err); reason != v1alpha1.ReasonBuilding {
-			return reason
-		}
-	}
-	return v1alpha1.ReasonBuilding
-}
-
-// soonest is the shortest time that one of the faults asks for; zero if none does.
-func soonest(errs []error) time.Duration {
-	var first time.Duration
-	for _, err := range errs {
-		after := time.Duration(0)
-		if t, ok := errors.AsType[*pipeline.Transient](err); ok {
-			after = t.After
-		}
-		if w, ok := errors.AsType[*pipeline.Waiting](err); ok {
-			after = w.After
-		}
-		if after > 0 && (first == 0 || after < first) {
-			first = after
-		}
-	}
-	return first
-}
-
-func joined(errs []error) error {
-	if len(errs) == 1 {
-		return errs[0]
-	}
-	var texts []string
-	for _, err := range errs {
-		if !slices.Contains(texts, err.Error()) {
-			texts = append(texts, err.Error())
-		}
-	}
-	return errors.New(strings.Join(texts, "; "))
 }
 
 func platformNames(platforms []v1alpha1.PlatformBuild) string {

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -11,6 +12,7 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	"github.com/ibshafique/base-images/api/v1alpha1"
 	"github.com/ibshafique/base-images/internal/pipeline"
 )
 
@@ -58,4 +60,70 @@ func sentence(s string) string {
 	}
 	first, size := utf8.DecodeRuneInString(s)
 	return string(unicode.ToUpper(first)) + s[size:]
+}
+
+// worst makes one failure of those of several platforms: terminal before transient before waiting, with
+// the messages of its sort.
+func worst(failures []error) error {
+	var terminal, transient, waiting []error
+	for _, err := range failures {
+		switch {
+		case pipeline.IsTerminal(err):
+			terminal = append(terminal, err)
+		case pipeline.IsWaiting(err):
+			waiting = append(waiting, err)
+		default:
+			transient = append(transient, err)
+		}
+	}
+	switch {
+	case len(terminal) > 0:
+		return &pipeline.Terminal{Reason: reasonOf(terminal[0]), Err: joined(terminal), Retryable: pipeline.IsRetryable(terminal[0])}
+	case len(transient) > 0:
+		return &pipeline.Transient{Reason: reasonOf(transient[0]), Err: joined(transient), After: soonest(transient)}
+	case len(waiting) > 0:
+		return &pipeline.Waiting{Reason: worstReason(waiting), Message: joined(waiting).Error(), After: soonest(waiting)}
+	}
+	return nil
+}
+
+// worstReason is the first that says more than that a Job runs.
+func worstReason(waiting []error) string {
+	for _, err := range waiting {
+		if reason := reasonOf(err); reason != v1alpha1.ReasonBuilding {
+			return reason
+		}
+	}
+	return v1alpha1.ReasonBuilding
+}
+
+// soonest is the shortest time that one of the faults asks for; zero if none does.
+func soonest(errs []error) time.Duration {
+	var first time.Duration
+	for _, err := range errs {
+		after := time.Duration(0)
+		if t, ok := errors.AsType[*pipeline.Transient](err); ok {
+			after = t.After
+		}
+		if w, ok := errors.AsType[*pipeline.Waiting](err); ok {
+			after = w.After
+		}
+		if after > 0 && (first == 0 || after < first) {
+			first = after
+		}
+	}
+	return first
+}
+
+func joined(errs []error) error {
+	if len(errs) == 1 {
+		return errs[0]
+	}
+	var texts []string
+	for _, err := range errs {
+		if !slices.Contains(texts, err.Error()) {
+			texts = append(texts, err.Error())
+		}
+	}
+	return errors.New(strings.Join(texts, "; "))
 }
