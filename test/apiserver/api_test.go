@@ -85,7 +85,7 @@ func entries(n int) map[string]any {
 	return out
 }
 
-func newNamespace(t *testing.T) string {
+func newNamespace(t testing.TB) string {
 	t.Helper()
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "api-"}}
 	if err := k8s.Create(t.Context(), ns); err != nil {
