@@ -124,6 +124,11 @@ func (r *BaseImageReconciler) prune(ctx context.Context, s *state) error {
 // finished reports whether a build has ended for good.
 func finished(build *v1alpha1.BaseImageBuild) bool { return isFinal(build.Status.Phase) }
 
+// over reports whether nothing more is done for a build: it has ended, or is being deleted.
+func over(build *v1alpha1.BaseImageBuild) bool {
+	return finished(build) || !build.DeletionTimestamp.IsZero()
+}
+
 func isFinal(phase v1alpha1.BuildPhase) bool {
 	return phase == v1alpha1.PhaseSucceeded || phase == v1alpha1.PhaseFailed || phase == v1alpha1.PhaseSuperseded
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -39,6 +40,7 @@ type BaseImageReconciler struct {
 	Watchdog  *Watchdog
 
 	polls polls
+	lanes lanes
 }
 
 // +kubebuilder:rbac:groups=basewright.dev,resources=baseimages,verbs=list;watch
@@ -68,6 +70,41 @@ func (r *BaseImageReconciler) SetupWithManager(mgr ctrl.Manager) error {
 // imageWorkers look at images side by side. They mostly wait for git servers and registries, and one that is slow must
 // not hold up the others; how much is read at a time is limited in internal/source.
 const imageWorkers = 16
+
+const (
+	// namespaceWorkers may be busy with the images of one namespace: its slow servers are not to keep all of them.
+	namespaceWorkers = imageWorkers / 2
+	// busyAgain is when an image comes back for which there was no worker.
+	busyAgain = 5 * time.Second
+)
+
+// lanes count the workers that are busy with each namespace.
+type lanes struct {
+	mu   sync.Mutex
+	busy map[string]int
+}
+
+// enter takes a worker for a namespace, if it may have another.
+func (l *lanes) enter(namespace string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.busy[namespace] >= namespaceWorkers {
+		return false
+	}
+	if l.busy == nil {
+		l.busy = map[string]int{}
+	}
+	l.busy[namespace]++
+	return true
+}
+
+func (l *lanes) leave(namespace string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.busy[namespace]--; l.busy[namespace] == 0 {
+		delete(l.busy, namespace)
+	}
+}
 
 // Reconcile observes, decides, acts, and reports in one status write.
 func (r *BaseImageReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
@@ -130,15 +167,27 @@ func (r *BaseImageReconciler) act(ctx context.Context, s *state, p *plan) error 
 	if err := r.refuseSharedTags(ctx, s.image); err != nil {
 		return err
 	}
+	if !r.lanes.enter(s.image.Namespace) {
+		p.comeBack(s.now.Add(busyAgain))
+		return nil
+	}
+	defer r.lanes.leave(s.image.Namespace)
 	ctx, cancel := context.WithTimeout(ctx, r.Config.Limits.Build.ResolveTimeout.Std())
 	defer cancel()
-	if !p.mayStart(s) {
-		changed, err := r.newsOf(ctx, s, p)
-		if err != nil || !changed {
-			return err
-		}
+	if p.mayStart(s) {
+		return r.resolveAndStart(ctx, s, p)
 	}
-	return r.resolveAndStart(ctx, s, p)
+	changed, err := r.newsOf(ctx, s, p)
+	if err != nil || !changed {
+		return err
+	}
+	err = r.resolveAndStart(ctx, s, p)
+	if err != nil && p.look.failure != nil {
+		// As with a look that fails: nothing is due, and what was promoted stays good.
+		r.leaveAlone(s, p, err)
+		return nil
+	}
+	return err
 }
 
 // newsOf reports whether there is a reason to build that the objects in the cluster don't tell. A look that failed is

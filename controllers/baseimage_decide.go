@@ -25,7 +25,7 @@ type state struct {
 
 // running returns the newest build while it has not finished.
 func (s *state) running() *v1alpha1.BaseImageBuild {
-	if newest := s.newest(); newest != nil && !finished(newest) {
+	if newest := s.newest(); newest != nil && !over(newest) {
 		return newest
 	}
 	return nil
@@ -58,9 +58,11 @@ func retryDelay(n int32, id string) time.Duration {
 	return delay + share(id, delay/4)
 }
 
-// deleted reports whether somebody has deleted the newest build.
+// deleted reports whether somebody has deleted the newest build, or is about to.
 func (s *state) deleted() bool {
-	return s.last != nil && !slices.ContainsFunc(s.builds, func(b v1alpha1.BaseImageBuild) bool { return b.Name == s.last.Name })
+	return s.last != nil && !slices.ContainsFunc(s.builds, func(b v1alpha1.BaseImageBuild) bool {
+		return b.Name == s.last.Name && b.DeletionTimestamp.IsZero()
+	})
 }
 
 // lastInputs are those of the newest build; zero before the first.
@@ -72,26 +74,33 @@ func (s *state) lastInputs() v1alpha1.BuildInputs {
 }
 
 // since is the time after which a scheduled run counts: that of the newest build, or the run it was for if that is later, because the
-// clocks of operator and apiserver differ and no run is to be built twice. A run that was never announced does
-// not count either: a schedule that is edited starts nothing for times that have passed.
-func (s *state) since() time.Time {
-	since := s.lastBuilt()
-	announced, err := time.Parse(time.RFC3339, s.image.Status.NextBuild)
-	if err == nil && s.image.Status.NextBuildReason == v1alpha1.BuildReasonScheduled && announced.After(since) {
-		return announced.Add(-time.Second)
+// clocks of operator and apiserver differ and no run is to be built twice. A schedule that was edited starts nothing
+// for times that have passed, and one whose delay alone has changed nothing for a run that was built.
+func (s *state) since(times *timetable) time.Time {
+	since := s.image.CreationTimestamp.Time
+	if s.last != nil && s.last.CreatedAt != nil {
+		since = s.last.CreatedAt.Time
+	}
+	old, known := parseObserved(s.image.Status.ObservedSchedule)
+	if known && old.name != times.observed().name {
+		return later(since, s.now.Add(-time.Second))
+	}
+	run, err := time.Parse(time.RFC3339, s.lastInputs().ScheduledFor)
+	if err != nil {
+		return since
+	}
+	since = later(since, run)
+	if known {
+		since = later(since, run.Add(times.offset-old.offset))
 	}
 	return since
 }
 
-func (s *state) lastBuilt() time.Time {
-	if s.last == nil || s.last.CreatedAt == nil {
-		return s.image.CreationTimestamp.Time
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
 	}
-	run, err := time.Parse(time.RFC3339, s.last.Inputs.ScheduledFor)
-	if err == nil && run.After(s.last.CreatedAt.Time) {
-		return run
-	}
-	return s.last.CreatedAt.Time
+	return a
 }
 
 // plan is what to do about an image now.
@@ -102,6 +111,8 @@ type plan struct {
 	inputs v1alpha1.BuildInputs
 	// retry is how many attempts have failed before this one for causes that may pass.
 	retry int32
+	// schedule is what next was computed from.
+	schedule string
 	// next is when a build starts if nothing changes, and why; zero if there is no such time.
 	next       time.Time
 	nextReason v1alpha1.BuildReasonType
@@ -127,7 +138,7 @@ func decide(s *state) (plan, error) {
 		return plan{}, err
 	}
 	last := s.lastInputs()
-	p := plan{inputs: v1alpha1.BuildInputs{
+	p := plan{schedule: times.observed().String(), inputs: v1alpha1.BuildInputs{
 		Spec:         specDigest(&s.image.Spec),
 		ScheduledFor: last.ScheduledFor,
 		RequestedAt:  truncate(s.image.Annotations[v1alpha1.BuildRequestedAtAnnotation], 256),
@@ -141,7 +152,7 @@ func decide(s *state) (plan, error) {
 	if p.inputs.RequestedAt != "" && p.inputs.RequestedAt != last.RequestedAt {
 		p.because(v1alpha1.BuildReasonRequested, last.RequestedAt, p.inputs.RequestedAt)
 	}
-	if run, ok := times.due(s.since(), s.now); ok && !s.image.Spec.Suspend {
+	if run, ok := times.due(s.since(times), s.now); ok && !s.image.Spec.Suspend {
 		p.inputs.ScheduledFor = timestamp(run)
 		p.because(v1alpha1.BuildReasonScheduled, last.ScheduledFor, p.inputs.ScheduledFor)
 	}

@@ -56,15 +56,17 @@ func TestDecide(t *testing.T) {
 		"another schedule builds nothing for times that have passed": {
 			now: "2026-11-25T10:00:00Z", built: "2026-11-23T10:00:01Z", next: "2026-11-26T00:00:00Z",
 			change: func(i *v1alpha1.BaseImage) {
-				i.Status.NextBuild, i.Status.NextBuildReason = "2026-11-29T00:00:00Z", v1alpha1.BuildReasonScheduled
+				i.Status.ObservedSchedule = "0 0 * * 0 UTC +0s"
 				i.Spec.Schedule = "0 0 * * *"
 			}},
-		"a run that was announced and missed is made up for": {
+		"a shorter delay loses no run": {
+			now: "2026-11-29T00:00:01Z", built: "2026-11-23T10:00:01Z", next: "2026-12-06T00:00:00Z",
+			change: func(i *v1alpha1.BaseImage) { i.Status.ObservedSchedule = "0 0 * * 0 UTC +6h0m0s" },
+			want:   []v1alpha1.BuildReasonType{v1alpha1.BuildReasonScheduled}},
+		"a run that was missed is made up for": {
 			now: "2026-11-29T10:00:00Z", built: "2026-11-23T10:00:01Z", next: "2026-12-06T00:00:00Z",
-			change: func(i *v1alpha1.BaseImage) {
-				i.Status.NextBuild, i.Status.NextBuildReason = "2026-11-29T00:00:00Z", v1alpha1.BuildReasonScheduled
-			},
-			want: []v1alpha1.BuildReasonType{v1alpha1.BuildReasonScheduled}},
+			change: func(i *v1alpha1.BaseImage) { i.Status.ObservedSchedule = "0 0 * * 0 UTC +0s" },
+			want:   []v1alpha1.BuildReasonType{v1alpha1.BuildReasonScheduled}},
 		"another history limit builds nothing": {
 			now: "2026-11-25T10:00:00Z", built: "2026-11-23T10:00:01Z", next: "2026-11-29T00:00:00Z",
 			change: func(i *v1alpha1.BaseImage) { i.Spec.History.Failed = ptr.To[int32](9) }},
@@ -142,6 +144,35 @@ func TestARunIsNotBuiltTwiceByAClockThatIsAhead(t *testing.T) {
 		CreatedAt: new(metav1.NewTime(at(t, "2026-11-28T23:59:57Z")))}}
 	if p, err := decide(s); err != nil || len(p.reasons) != 0 {
 		t.Errorf("reasons = %v (%v), want none", p.reasons, err)
+	}
+}
+
+func TestALongerDelayDoesNotBuildARunAgain(t *testing.T) {
+	image := decidable(t)
+	image.Spec.Jitter.Duration = 20 * time.Hour
+	table, err := timetableOf(image)
+	if err != nil || table.offset < time.Hour {
+		t.Fatalf("the delay is %s (%v), want some", table.offset, err)
+	}
+	image.Status.ObservedSchedule = observed{name: table.name}.String() // Without any delay.
+	s := &state{image: image, set: standard(image), now: at(t, "2026-11-29T00:00:00Z").Add(table.offset + time.Minute),
+		last: &v1alpha1.BuildSummary{Attempt: 2, Phase: v1alpha1.PhaseSucceeded,
+			Inputs:    v1alpha1.BuildInputs{Spec: specDigest(&image.Spec), ScheduledFor: "2026-11-29T00:00:00Z"},
+			CreatedAt: new(metav1.NewTime(at(t, "2026-11-29T00:00:02Z")))}}
+	if p, err := decide(s); err != nil || len(p.reasons) != 0 {
+		t.Errorf("reasons = %v (%v), want none", p.reasons, err)
+	}
+}
+
+func TestWhatIsObservedOfAScheduleCanBeReadAgain(t *testing.T) {
+	o := observed{name: "0 0 * * 0 Etc/GMT+3", offset: 28*time.Minute + 8*time.Second}
+	if got, ok := parseObserved(o.String()); !ok || got != o {
+		t.Errorf("parseObserved(%q) = %+v, %t", o, got, ok)
+	}
+	for _, text := range []string{"", "0 0 * * 0 UTC", "0 0 * * 0 UTC +soon"} {
+		if o, ok := parseObserved(text); ok {
+			t.Errorf("parseObserved(%q) = %+v", text, o)
+		}
 	}
 }
 

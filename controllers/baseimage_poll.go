@@ -2,12 +2,14 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/ibshafique/base-images/internal/metrics"
+	"github.com/ibshafique/base-images/internal/pipeline"
 	"github.com/ibshafique/base-images/internal/upstream"
 )
 
@@ -24,6 +26,11 @@ type polled struct {
 	source, upstream time.Time
 	// looked is false as long as the times are only that of the first pass over the image.
 	looked bool
+	// notBefore is until when a server that had failed is left alone.
+	notBefore time.Time
+	// pending says that there is more to see than the times tell: a running build kept a change from being built, or
+	// a server had failed.
+	pending bool
 }
 
 // firstLook is how long after a start each image is looked at, however rarely it is polled: changes that nobody was
@@ -34,7 +41,7 @@ const firstLook = time.Hour
 func (p *polls) last(s *state) polled {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	key := types.NamespacedName{Namespace: s.image.Namespace, Name: s.image.Name}
+	key := nameOf(s.image)
 	seen, ok := p.seen[key]
 	if ok && seen.uid == s.image.UID {
 		return seen
@@ -49,17 +56,24 @@ func (p *polls) last(s *state) polled {
 
 // done notes a look at the source, at the upstream images, or at both.
 func (p *polls) done(s *state, source, upstream bool) {
+	p.note(s, func(seen *polled) {
+		seen.looked, seen.pending, seen.notBefore = true, false, time.Time{}
+		if source {
+			seen.source = s.now
+		}
+		if upstream {
+			seen.upstream = s.now
+		}
+	})
+}
+
+// note changes what is remembered of an image.
+func (p *polls) note(s *state, change func(*polled)) {
 	seen := p.last(s)
-	seen.looked = true
-	if source {
-		seen.source = s.now
-	}
-	if upstream {
-		seen.upstream = s.now
-	}
+	change(&seen)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.seen[types.NamespacedName{Namespace: s.image.Namespace, Name: s.image.Name}] = seen
+	p.seen[nameOf(s.image)] = seen
 }
 
 func (p *polls) forget(key types.NamespacedName) {
@@ -77,6 +91,9 @@ func pollTime(id string, interval time.Duration, now time.Time) time.Time {
 
 // pollsDue says what is to be looked at now, and when to come back for the next look; zero for never.
 func (s *state) pollsDue(last polled) (source, upstream bool, again time.Time) {
+	if s.now.Before(last.notBefore) {
+		return false, false, last.notBefore
+	}
 	id := string(s.image.UID)
 	for _, poll := range []struct {
 		interval time.Duration
@@ -90,7 +107,7 @@ func (s *state) pollsDue(last polled) (source, upstream bool, again time.Time) {
 			poll.interval = min(poll.interval, firstLook)
 		}
 		point := pollTime(id, poll.interval, s.now)
-		*poll.due = poll.last.Before(point)
+		*poll.due = poll.last.Before(point) || last.pending && s.running() == nil
 		if next := point.Add(poll.interval); again.IsZero() || next.Before(again) {
 			again = next
 		}
@@ -111,10 +128,11 @@ func (r *BaseImageReconciler) inputsChanged(ctx context.Context, s *state, p *pl
 	p.look.failure = err
 	switch {
 	case err != nil:
-		p.comeBack(s.now.Add(resolveAgain))
-	case s.running() == nil || !changed:
-		// What can't be built now is looked at again as soon as the running build has ended.
+		r.leaveAlone(s, p, err)
+	default:
 		r.polls.done(s, source, upstreams)
+		// What can't be built now is looked at again when the running build has ended.
+		r.polls.note(s, func(seen *polled) { seen.pending = changed && s.running() != nil })
 	}
 	return changed
 }
@@ -137,6 +155,16 @@ func (r *BaseImageReconciler) lookAt(ctx context.Context, s *state, seen *look, 
 	changed, err = r.lookAtUpstreams(ctx, s, requests)
 	r.Metrics.Polled(metrics.Upstream, changed, err)
 	return changed, err
+}
+
+// leaveAlone has a server that failed not asked again before it has had time, or says itself when.
+func (r *BaseImageReconciler) leaveAlone(s *state, p *plan, failure error) {
+	after := resolveAgain
+	if t, ok := errors.AsType[*pipeline.Transient](failure); ok {
+		after = max(after, t.After)
+	}
+	r.polls.note(s, func(seen *polled) { seen.notBefore, seen.pending = s.now.Add(after), true })
+	p.comeBack(s.now.Add(after))
 }
 
 func (r *BaseImageReconciler) lookAtSource(ctx context.Context, s *state, seen *look) ([]upstream.Request, bool, error) {

@@ -56,7 +56,6 @@ func TestInputsAreLookedAtWhenThatIsDue(t *testing.T) {
 		polled   int // looks at the upstreams
 		changed  bool
 		failure  string // reason in the condition Resolved
-		again    bool   // another pass at once looks again
 	}{
 		"not before the interval has passed":              {after: time.Second},
 		"the source every five minutes":                   {after: 5 * time.Minute, resolved: 1},
@@ -64,11 +63,11 @@ func TestInputsAreLookedAtWhenThatIsDue(t *testing.T) {
 		"a new commit is seen":                            {after: 5 * time.Minute, change: func(i *inputs) { i.commit = "new" }, resolved: 1, changed: true},
 		"a new commit makes the upstreams another matter": {after: time.Hour, change: func(i *inputs) { i.commit = "new" }, resolved: 1, changed: true},
 		"a new upstream digest is seen":                   {after: time.Hour, change: func(i *inputs) { i.digest = "sha256:2" }, resolved: 1, polled: 1, changed: true},
-		"a source that is away is no change":              {after: 5 * time.Minute, change: gitAway, resolved: 1, failure: pipeline.ReasonSourceUnavailable, again: true},
+		"a source that is away is no change":              {after: 5 * time.Minute, change: gitAway, resolved: 1, failure: pipeline.ReasonSourceUnavailable},
 		"a registry that is away is no change": {after: time.Hour, change: func(i *inputs) { i.pollErr = pipeline.Transientf(pipeline.ReasonRegistryUnavailable, "503") },
-			resolved: 1, polled: 1, failure: pipeline.ReasonRegistryUnavailable, again: true},
-		"a change that has to wait for a running build is looked at again": {after: 5 * time.Minute, running: true,
-			change: func(i *inputs) { i.commit = "new" }, resolved: 1, changed: true, again: true},
+			resolved: 1, polled: 1, failure: pipeline.ReasonRegistryUnavailable},
+		"a change that has to wait for a running build is not looked at again before its end": {after: 5 * time.Minute, running: true,
+			change: func(i *inputs) { i.commit = "new" }, resolved: 1, changed: true},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -97,8 +96,13 @@ func TestInputsAreLookedAtWhenThatIsDue(t *testing.T) {
 				t.Errorf("the next look is at %s, it is %s", p.again, s.now)
 			}
 			in.resolved = 0
-			if r.inputsChanged(t.Context(), s, &plan{}); (in.resolved > 0) != tc.again {
-				t.Errorf("another pass at once looked %d times, want again: %t", in.resolved, tc.again)
+			if r.inputsChanged(t.Context(), s, &plan{}); in.resolved > 0 {
+				t.Errorf("another pass at once looked %d times", in.resolved)
+			}
+			s.builds, in.gitErr, in.pollErr = nil, nil, nil
+			s.now = s.now.Add(resolveAgain)
+			if r.inputsChanged(t.Context(), s, &plan{}); in.resolved == 0 {
+				t.Error("there was no look five minutes later")
 			}
 		})
 	}
@@ -129,6 +133,23 @@ func restingState(t *testing.T, in *inputs) *state {
 	s.last = &v1alpha1.BuildSummary{Name: "one-1", Attempt: 1, Phase: v1alpha1.PhaseSucceeded,
 		Inputs: v1alpha1.BuildInputs{Spec: specDigest(&image.Spec), Revision: in.commit, Upstream: upstreamDigest(ups)}}
 	return s
+}
+
+func TestAServerThatAsksForPatienceHasIt(t *testing.T) {
+	in := &inputs{commit: "c0ffee", digest: "sha256:1", dockerfile: "FROM alpine:3\n"}
+	s := restingState(t, in)
+	in.pollErr = &pipeline.Transient{Reason: pipeline.ReasonRegistryThrottled, After: 6 * time.Hour, Err: errors.New("429")}
+	r := &BaseImageReconciler{Git: in, Upstreams: in, Config: &config.Operator{Defaults: *defaults()}}
+	r.inputsChanged(t.Context(), s, &plan{})
+	s.now = s.now.Add(time.Hour)
+	for end := s.now.Add(6 * time.Hour); s.now.Before(end); {
+		p := &plan{}
+		r.inputsChanged(t.Context(), s, p)
+		s.now = p.again.Add(time.Second)
+	}
+	if in.polled != 1 {
+		t.Errorf("the registry was asked %d times in the six hours for which it wanted to be left alone, want once", in.polled)
+	}
 }
 
 func TestUpstreamsArePolledWithoutTheSourceWhereThatIsLeftAlone(t *testing.T) {

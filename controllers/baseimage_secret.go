@@ -19,13 +19,15 @@ import (
 // mendedBySecret are the failures of a build that a new push Secret may mend.
 var mendedBySecret = []string{
 	pipeline.ReasonPushDenied, pipeline.ReasonRegistryUnauthorized, pipeline.ReasonRegistryDenied, pipeline.ReasonRepositoryNotFound,
-	pipeline.ReasonRegistryCredentials, pipeline.ReasonPushSecretInvalid, v1alpha1.ReasonTimedOut,
+	pipeline.ReasonRegistryCredentials,
 }
 
-// pushSecretMended adds a reason if the newest build was refused and its push Secret is another one since then.
+// pushSecretMended adds a reason if the newest build was refused and its push Secret is another one since then. These
+// attempts count, and come apart, as retries do: some Secrets are written every few minutes, without being mended.
 func (r *BaseImageReconciler) pushSecretMended(ctx context.Context, s *state, p *plan) (bool, error) {
 	newest := s.newest()
-	if newest == nil || newest.Status.Phase != v1alpha1.PhaseFailed || s.image.Spec.Output.PushSecretRef == nil {
+	if newest == nil || newest.Status.Phase != v1alpha1.PhaseFailed || newest.Status.CompletedAt == nil ||
+		newest.Spec.Inputs.PushSecret == "" || s.image.Spec.Output.PushSecretRef == nil || newest.Spec.Retry >= s.set.retries {
 		return false, nil
 	}
 	c := meta.FindStatusCondition(newest.Status.Conditions, v1alpha1.ConditionSucceeded)
@@ -34,10 +36,14 @@ func (r *BaseImageReconciler) pushSecretMended(ctx context.Context, s *state, p 
 	}
 	// Nobody tells of Secrets: they are not watched, because watching them means reading them all.
 	p.comeBack(s.now.Add(resolveAgain))
+	if newest.Spec.Retry > 0 && s.now.Before(newest.Status.CompletedAt.Add(retryDelay(newest.Spec.Retry, string(s.image.UID)))) {
+		return false, nil
+	}
 	version, err := r.pushSecretVersion(ctx, s.image)
 	if err != nil || version == newest.Spec.Inputs.PushSecret {
 		return false, err
 	}
+	p.retry = newest.Spec.Retry + 1
 	p.because(v1alpha1.BuildReasonCredentialsChanged, newest.Spec.Inputs.PushSecret, version)
 	return true, nil
 }

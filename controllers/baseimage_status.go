@@ -72,6 +72,9 @@ func imageStatus(s *state, p plan, failure error) v1alpha1.BaseImageStatus {
 	if promoted := newestPromoted(s.builds); promoted != nil {
 		status.Image = promotedImage(promoted)
 	}
+	if p.schedule != "" {
+		status.ObservedSchedule = p.schedule
+	}
 	status.NextBuild, status.NextBuildReason = "", ""
 	switch {
 	case s.image.Spec.Suspend:

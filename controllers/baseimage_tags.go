@@ -93,11 +93,12 @@ func refuseSharedTags(ctx context.Context, reader client.Reader, image *v1alpha1
 	return nil
 }
 
-// comesFirst says which of two images has a tag: the one that has published it, else the older one. So nobody takes
-// a tag from an image that is in use by editing another one.
+// comesFirst says which of two images has a tag: the one that has published it, else one that has published anything in
+// this repository, or anywhere, else the older one. So nobody takes a tag from an image that is in use by editing
+// another one, and an image that never was one holds nothing against one that is.
 func comesFirst(a, b *v1alpha1.BaseImage, tag string) bool {
-	if published(a, tag) != published(b, tag) {
-		return published(a, tag)
+	if x, y := claim(a, tag), claim(b, tag); x != y {
+		return x > y
 	}
 	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
 		return a.CreationTimestamp.Before(&b.CreationTimestamp)
@@ -105,11 +106,18 @@ func comesFirst(a, b *v1alpha1.BaseImage, tag string) bool {
 	return nameOf(a).String() < nameOf(b).String()
 }
 
-func published(image *v1alpha1.BaseImage, tag string) bool {
+// claim is how good an image's claim to a tag is.
+func claim(image *v1alpha1.BaseImage, tag string) int {
 	img := image.Status.Image
-	return img != nil && slices.ContainsFunc(img.Tags, func(t v1alpha1.Tag) bool {
-		return canonical(img.Repository)+":"+string(t) == tag
-	})
+	switch {
+	case img == nil:
+		return 0
+	case slices.ContainsFunc(img.Tags, func(t v1alpha1.Tag) bool { return canonical(img.Repository)+":"+string(t) == tag }):
+		return 3
+	case strings.HasPrefix(tag, canonical(img.Repository)+":"):
+		return 2
+	}
+	return 1
 }
 
 func nameOf(o client.Object) types.NamespacedName { return client.ObjectKeyFromObject(o) }

@@ -47,16 +47,24 @@ type BuildReconciler struct {
 
 	// inspected are the images that have passed inspection, by platform and digest.
 	inspected *lru.Cache[string, inspect.Facts]
-	queue     *queue
-	images    pinnedImages
+	// inspecting has a place for each image that is inspected at a time.
+	inspecting chan struct{}
+	queue      *queue
+	images     pinnedImages
 	// played are phases that a test has in place of the real ones.
 	played func(*buildRun) []phase
 	// wake has builds looked at: their place in the queue has changed.
 	wake func([]types.NamespacedName)
 }
 
-// maxInspected bounds what is remembered of images, some hundred bytes each.
-const maxInspected = 1024
+const (
+	// maxInspected bounds what is remembered of images, some hundred bytes each.
+	maxInspected = 1024
+	// maxInspecting images are inspected at a time: one can take 200 MiB.
+	maxInspecting = 4
+	// spareWorkers look after builds that wait or have ended, while all that run are being worked on.
+	spareWorkers = 4
+)
 
 // +kubebuilder:rbac:groups=basewright.dev,resources=baseimagebuilds/status,verbs=update
 // +kubebuilder:rbac:groups=basewright.dev,resources=baseimagebuilds/finalizers,verbs=update
@@ -72,7 +80,7 @@ func (r *BuildReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if err != nil {
 		return fmt.Errorf("making the memory of inspected images: %w", err)
 	}
-	r.inspected, r.queue = inspected, &queue{slots: r.Config.Builds.MaxConcurrent}
+	r.inspected, r.inspecting, r.queue = inspected, make(chan struct{}, maxInspecting), &queue{slots: r.Config.Builds.MaxConcurrent}
 	err = ctrl.NewControllerManagedBy(mgr).
 		Named("baseimagebuild").
 		// The spec never changes: what a build waits for is told by its Jobs and pods, and its own status is no news.
@@ -81,7 +89,8 @@ func (r *BuildReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(buildOfPod)).
 		Watches(&v1alpha1.BaseImageBuild{}, handler.EnqueueRequestsFromMapFunc(r.siblingsOf), builder.WithPredicates(comesOrGoes())).
 		WatchesRawSource(source.Func(r.takeQueue)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: backoff()}).
+		// Each build that runs may wait for a slow registry, and the others must be looked after meanwhile.
+		WithOptions(controller.Options{MaxConcurrentReconciles: r.Config.Builds.MaxConcurrent + spareWorkers, RateLimiter: backoff()}).
 		Complete(r.Watchdog.watch("baseimagebuild", r.Config.Limits.Build.PassTimeout.Std(), r))
 	if err != nil {
 		return fmt.Errorf("setting up the BaseImageBuild controller: %w", err)
@@ -139,8 +148,12 @@ type buildRun struct {
 	doneAt []time.Time
 	// digests that the Jobs report, by platform.
 	digests map[string]string
+	// superseded says that a newer build takes this one's place. A pod that claims it is not believed.
+	superseded bool
 	// suspended says that a Job is held back, by Kueue for example: the time does not count.
 	suspended bool
+	// active Jobs run, or are about to.
+	active int
 	// resumed is when the last Job was started; zero for none.
 	resumed time.Time
 }
@@ -211,7 +224,7 @@ func (run *buildRun) next(failure error) (ctrl.Result, error) {
 	if run.build.Status.StartedAt == nil || run.suspended {
 		return retry(failure)
 	}
-	left := run.deadline().Sub(run.Clock.Now()) + time.Second
+	left := max(run.deadline().Sub(run.Clock.Now()), 0) + time.Second
 	w, waiting := errors.AsType[*pipeline.Waiting](failure)
 	if waiting {
 		return ctrl.Result{RequeueAfter: min(left, cmp.Or(w.After, left))}, nil

@@ -65,6 +65,12 @@ func (run *buildRun) check(ctx context.Context, client *registry.Client, repo na
 	if facts, ok := run.inspected.Get(key); ok {
 		return described, facts, nil
 	}
+	select {
+	case run.inspecting <- struct{}{}:
+		defer func() { <-run.inspecting }()
+	case <-ctx.Done():
+		return described, inspect.Facts{}, pipeline.Transientf(pipeline.ReasonRegistryTimeout, "waiting to inspect %s, behind images that come slowly: %w", described.Digest, ctx.Err())
+	}
 	facts, err := inspect.Architecture(ctx, img, p, client.Limits())
 	if err == nil {
 		run.inspected.Add(key, facts)

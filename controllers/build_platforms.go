@@ -35,9 +35,18 @@ func (run *buildRun) buildPlatforms(ctx context.Context) (string, error) {
 		run.digests[p.Platform] = digest
 	}
 	if err := worst(failures); err != nil {
+		run.yield()
 		return "", err
 	}
 	return fmt.Sprintf("Built and pushed %s", platformNames(run.build.Spec.Platforms)), nil
+}
+
+// yield gives the slot to others while nothing but suspended Jobs is left to wait for: whoever holds them back may take
+// days. Resumed, they run at once, whatever the queue has.
+func (run *buildRun) yield() {
+	if run.suspended && run.active == 0 {
+		run.wake(run.queue.leave(nameOf(run.build)))
+	}
 }
 
 func (run *buildRun) buildPlatform(ctx context.Context, p v1alpha1.PlatformBuild) (string, error) {
@@ -50,6 +59,7 @@ func (run *buildRun) buildPlatform(ctx context.Context, p v1alpha1.PlatformBuild
 		return "", err
 	}
 	if job == nil {
+		run.active++
 		return "", run.startJob(ctx, p)
 	}
 	run.noteTimes(job)
@@ -68,8 +78,12 @@ func (run *buildRun) buildPlatform(ctx context.Context, p v1alpha1.PlatformBuild
 
 // noteTimes sees whether somebody holds a Job back: then its time has not begun.
 func (run *buildRun) noteTimes(job *batchv1.Job) {
-	if ptr.Deref(job.Spec.Suspend, false) && !kaniko.Ended(job) {
+	switch {
+	case kaniko.Ended(job):
+	case ptr.Deref(job.Spec.Suspend, false):
 		run.suspended = true
+	default:
+		run.active++
 	}
 	if job.Status.StartTime != nil && job.Status.StartTime.After(run.resumed) {
 		run.resumed = job.Status.StartTime.Time

@@ -24,9 +24,11 @@ import (
 // queue lets a number of builds run at the same time: those that somebody waits for before those of the schedule, and
 // the older before the newer. It lives in memory; who has a slot is told by the builds themselves.
 type queue struct {
-	mu      sync.Mutex
-	slots   int
-	seeded  bool
+	mu     sync.Mutex
+	slots  int
+	seeded bool
+	// left are the builds that have ended before the queue was seeded.
+	left    []types.NamespacedName
 	running map[types.NamespacedName]bool
 	// waiting in order.
 	waiting []ticket
@@ -49,7 +51,7 @@ func ticketOf(build *v1alpha1.BaseImageBuild) ticket {
 // isUrgent says of a build that it is more than a repetition: by the schedule, or of an attempt that failed.
 func isUrgent(build *v1alpha1.BaseImageBuild) bool {
 	return slices.ContainsFunc(build.Spec.Reasons, func(r v1alpha1.BuildReason) bool {
-		return r.Type != v1alpha1.BuildReasonScheduled && r.Type != v1alpha1.BuildReasonRetried
+		return r.Type != v1alpha1.BuildReasonScheduled && r.Type != v1alpha1.BuildReasonRetried && r.Type != v1alpha1.BuildReasonCredentialsChanged
 	})
 }
 
@@ -74,6 +76,10 @@ func (q *queue) seed(running []types.NamespacedName) {
 	for _, key := range running {
 		q.running[key] = true
 	}
+	for _, key := range q.left {
+		delete(q.running, key)
+	}
+	q.left = nil
 }
 
 func (q *queue) isSeeded() bool {
@@ -90,21 +96,22 @@ func (q *queue) enter(t ticket) (int, []types.NamespacedName) {
 	if q.running[t.key] {
 		return 0, nil
 	}
-	i, found := slices.BinarySearchFunc(q.waiting, t, ticket.compare)
-	if t.started && found {
-		q.waiting = slices.Delete(q.waiting, i, i+1)
-		q.running[t.key] = true
-		return 0, q.moved(i, 1)
+	was := slices.IndexFunc(q.waiting, func(w ticket) bool { return w.key == t.key })
+	if was >= 0 && !t.started && q.waiting[was] == t {
+		return was + 1, nil
 	}
-	if found {
-		return i + 1, nil
+	var told []types.NamespacedName
+	if was >= 0 { // It has started, or was made again under the same name.
+		q.waiting = slices.Delete(q.waiting, was, was+1)
+		told = q.moved(was, 1)
 	}
 	if t.started || len(q.running) < q.slots { // Where there is a slot, nobody waits.
 		q.running[t.key] = true
-		return 0, nil
+		return 0, told
 	}
+	i, _ := slices.BinarySearchFunc(q.waiting, t, ticket.compare)
 	q.waiting = slices.Insert(q.waiting, i, t)
-	return i + 1, q.moved(i+1, -1)
+	return i + 1, slices.Concat(told, q.moved(i+1, -1))
 }
 
 // leave gives a slot or a place back, and returns the builds that have to be told: those that have a slot now, and those
@@ -115,6 +122,9 @@ func (q *queue) leave(key types.NamespacedName) []types.NamespacedName {
 	if i := slices.IndexFunc(q.waiting, func(t ticket) bool { return t.key == key }); i >= 0 {
 		q.waiting = slices.Delete(q.waiting, i, i+1)
 		return q.moved(i, 1)
+	}
+	if !q.seeded {
+		q.left = append(q.left, key)
 	}
 	delete(q.running, key)
 	var told []types.NamespacedName
@@ -169,11 +179,12 @@ func (run *buildRun) turn(ctx context.Context) error {
 	}
 	for i := range siblings {
 		if other := &siblings[i]; other.Spec.Attempt > run.build.Spec.Attempt {
+			run.superseded = true
 			return pipeline.Terminalf(v1alpha1.ReasonSuperseded, "build %s has newer inputs (%s)", other.Name, describeReasons(other.Spec.Reasons))
 		}
 	}
 	for i := range siblings {
-		if other := &siblings[i]; other.Spec.Attempt < run.build.Spec.Attempt && !finished(other) {
+		if other := &siblings[i]; other.Spec.Attempt < run.build.Spec.Attempt && !over(other) {
 			return pipeline.Waitingf(v1alpha1.ReasonQueued, "build %s, whose place it takes, is being cancelled", other.Name)
 		}
 	}
@@ -216,9 +227,11 @@ func (run *buildRun) seedQueue(ctx context.Context) error {
 	if err := run.List(ctx, jobs, client.MatchingLabels{kaniko.LabelManagedBy: kaniko.ManagedBy}); err != nil {
 		return fmt.Errorf("listing Jobs: %w", err)
 	}
-	started := map[types.NamespacedName]bool{}
+	started := map[types.UID]bool{}
 	for i := range jobs.Items {
-		started[types.NamespacedName{Namespace: jobs.Items[i].Namespace, Name: jobs.Items[i].Labels[kaniko.LabelBuild]}] = true
+		if owner := metav1.GetControllerOf(&jobs.Items[i]); owner != nil {
+			started[owner.UID] = true
+		}
 	}
 	builds := &v1alpha1.BaseImageBuildList{}
 	if err := run.List(ctx, builds); err != nil {
@@ -227,7 +240,7 @@ func (run *buildRun) seedQueue(ctx context.Context) error {
 	var running []types.NamespacedName
 	for i := range builds.Items {
 		build := &builds.Items[i]
-		if !finished(build) && (build.Status.StartedAt != nil || started[nameOf(build)]) {
+		if !over(build) && (build.Status.StartedAt != nil || started[build.UID]) {
 			running = append(running, nameOf(build))
 		}
 	}
@@ -248,7 +261,7 @@ func (r *BuildReconciler) siblingsOf(ctx context.Context, o client.Object) []ctr
 	}
 	var requests []ctrl.Request
 	for i := range list.Items {
-		if other := &list.Items[i]; other.UID != o.GetUID() && !finished(other) {
+		if other := &list.Items[i]; other.UID != o.GetUID() && !over(other) {
 			requests = append(requests, ctrl.Request{NamespacedName: nameOf(other)})
 		}
 	}
@@ -261,7 +274,7 @@ func comesOrGoes() predicate.Predicate {
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			before, ok := e.ObjectOld.(*v1alpha1.BaseImageBuild)
 			after, same := e.ObjectNew.(*v1alpha1.BaseImageBuild)
-			return ok && same && finished(before) != finished(after)
+			return ok && same && over(before) != over(after)
 		},
 		GenericFunc: func(event.GenericEvent) bool { return false },
 	}

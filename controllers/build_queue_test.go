@@ -117,6 +117,32 @@ func TestABuildThatHasStartedNeverWaits(t *testing.T) {
 	}
 }
 
+func TestABuildThatIsMadeAgainUnderItsNameLeavesNothingBehind(t *testing.T) {
+	q := newQueue(1)
+	a, next := place("a", true, 1), place("next", true, 10)
+	enter(q, a)
+	enter(q, place("b", true, 2))
+	if got := enter(q, place("b", true, 9)); got != 1 { // kubectl replace --force
+		t.Fatalf("place = %d, want 1", got)
+	}
+	enter(q, next)
+	q.leave(a.key)
+	q.leave(place("b", true, 9).key)
+	if got := enter(q, next); got != 0 {
+		t.Errorf("place of the next = %d, want the slot", got)
+	}
+}
+
+func TestABuildThatEndsBeforeTheSeedTakesNoSlot(t *testing.T) {
+	q := &queue{slots: 1}
+	ended := place("ended", true, 1)
+	q.leave(ended.key)
+	q.seed([]types.NamespacedName{ended.key})
+	if got := enter(q, place("next", true, 2)); got != 0 {
+		t.Errorf("place of the next = %d, want the slot", got)
+	}
+}
+
 func TestABuildThatGoesAwayWhileItWaitsMakesRoom(t *testing.T) {
 	q := newQueue(1)
 	a, b, c := place("a", true, 1), place("b", true, 2), place("c", true, 3)
@@ -195,7 +221,7 @@ func TestThoseBehindAnUrgentBuildAreTold(t *testing.T) {
 func TestWhatIsUrgent(t *testing.T) {
 	for reasons, want := range map[string]bool{
 		"Scheduled": false, "Retried": false, "Requested": true, "SpecChanged": true,
-		"Scheduled,UpstreamChanged": true, "Scheduled,SourceChanged": true, "CredentialsChanged": true, "BuildDeleted": true,
+		"Scheduled,UpstreamChanged": true, "Scheduled,SourceChanged": true, "CredentialsChanged": false, "BuildDeleted": true,
 	} {
 		build := &v1alpha1.BaseImageBuild{}
 		for _, r := range splitReasons(reasons) {

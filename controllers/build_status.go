@@ -72,7 +72,7 @@ func (run *buildRun) conclude(status *v1alpha1.BaseImageBuildStatus, succeeded b
 		v = verdict{status: metav1.ConditionFalse, reason: reasonOf(failure), message: sentence(failure.Error())}
 		v.stalled = v.reason
 		status.Phase, status.Retryable = v1alpha1.PhaseFailed, pipeline.IsRetryable(failure)
-		if v.reason == v1alpha1.ReasonSuperseded {
+		if run.superseded {
 			status.Phase, v.stalled = v1alpha1.PhaseSuperseded, ""
 		}
 	default:

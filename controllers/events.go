@@ -107,12 +107,14 @@ func shorten(value string) string {
 	return value
 }
 
-// phaseEvents tells of conditions of a build that have become true, and of its failure.
+// phaseEvents tells of conditions of a build that have become true, of what holds it up, and of its failure.
 func (r *BuildReconciler) phaseEvents(before, after *v1alpha1.BaseImageBuild) {
 	for _, c := range after.Status.Conditions {
 		was := meta.FindStatusCondition(before.Status.Conditions, c.Type)
 		switch {
 		case was != nil && was.Status == c.Status && was.Reason == c.Reason:
+		case c.Type == v1alpha1.ConditionReconciling && !slices.Contains(ordinary, c.Reason): // Something holds it up.
+			r.Events.Eventf(after, nil, corev1.EventTypeWarning, c.Reason, actionBuild, "%s", truncate(c.Message, maxNote))
 		case c.Type == v1alpha1.ConditionReconciling || c.Type == v1alpha1.ConditionStalled:
 		case c.Status == metav1.ConditionTrue:
 			r.Events.Eventf(after, nil, corev1.EventTypeNormal, c.Type, actionBuild, "%s", truncate(c.Message, maxNote))

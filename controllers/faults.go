@@ -49,7 +49,12 @@ func reasonOf(err error) string {
 
 // sentence makes an error a bounded message that starts with a capital letter, unless it starts with a name.
 func sentence(s string) string {
-	s = strings.ToValidUTF8(s, "")
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\n' && r != '\t' || r == 0x7f {
+			return -1 // Logs and the events of others may hold escape sequences.
+		}
+		return r
+	}, strings.ToValidUTF8(s, ""))
 	if len(s) > maxMessage {
 		s = strings.ToValidUTF8(s[:maxMessage], "") + "…"
 	}

@@ -133,6 +133,7 @@ func TestABuildIsCountedOnceItsEndWasWritten(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			run := finishing(t, writing{err: tt.written})
+			run.superseded = tt.failure != nil && reasonOf(tt.failure) == v1alpha1.ReasonSuperseded
 			done := []string{"built", "indexed", "promoted"}
 			if tt.failure != nil {
 				done = done[:2]

@@ -14,6 +14,8 @@ import (
 
 // timetable is a schedule moved by the jitter of one object.
 type timetable struct {
+	// name is the schedule and the time zone as the spec has them.
+	name  string
 	clock wallClock
 	// offset is this object's share of the jitter. It is the same every time, so that
 	// a thousand objects with one schedule spread out and each stays predictable.
@@ -38,6 +40,7 @@ func newTimetable(image *v1alpha1.BaseImage, set settings) (*timetable, error) {
 		return nil, pipeline.Terminalf(v1alpha1.ReasonScheduleInvalid, "spec.schedule: %q must have five fields, such as \"0 0 * * 0\": %w", image.Spec.Schedule, err)
 	}
 	return &timetable{
+		name:     image.Spec.Schedule + " " + image.Spec.TimeZone,
 		clock:    wallClock{cron: schedule, location: location},
 		offset:   share(string(image.UID), set.jitter),
 		deadline: set.startingDeadline,
@@ -75,4 +78,28 @@ func (s *timetable) due(since, now time.Time) (run time.Time, ok bool) {
 		run, ok = t, true
 	}
 	return run, ok
+}
+
+// observed is a timetable as status.observedSchedule has it: "0 0 * * 0 UTC +28m8s".
+type observed struct {
+	name   string
+	offset time.Duration
+}
+
+func (s *timetable) observed() observed { return observed{name: s.name, offset: s.offset} }
+
+func (o observed) String() string { return o.name + " +" + o.offset.String() }
+
+// parseObserved reads what String writes; ok is false for anything else.
+func parseObserved(text string) (o observed, ok bool) {
+	name, offset, found := cutLast(text, " +")
+	duration, err := time.ParseDuration(offset)
+	return observed{name: name, offset: duration}, found && err == nil
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
 }

@@ -169,6 +169,12 @@ type BaseImageStatus struct {
 	// +optional
 	LatestBuild *BuildSummary `json:"latestBuild,omitempty"`
 
+	// observedSchedule is what nextBuild was computed from: schedule, time zone, and this object's delay.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	ObservedSchedule string `json:"observedSchedule,omitempty"`
+
 	// nextBuild is when the next build starts if nothing changes before, in RFC 3339: by the schedule, or to retry one
 	// that failed; empty while suspended.
 	//

@@ -11,6 +11,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -373,6 +374,7 @@ func TestWhatTheClusterRefusesIsSaid(t *testing.T) {
 	o.check(k8s.Status().Update(t.Context(), quota), "playing the quota controller")
 	image := o.image("refused")
 	o.awaitMessage(image, pipeline.ReasonQuotaExceeded, "exceeded quota: no-jobs", "count/jobs.batch", "raise it")
+	o.awaitEvent(o.awaitBuildOf(image).Name, pipeline.ReasonQuotaExceeded)
 
 	o.check(k8s.Delete(t.Context(), quota), "deleting the quota")
 	jobs := o.awaitJobs(o.awaitBuildOf(image).Name)
@@ -421,7 +423,7 @@ func TestTheQueueOfKueueIsPassedOnAndWaitedFor(t *testing.T) {
 		jobs[i].Status.StartTime = new(metav1.NewTime(o.clock.Now()))
 		o.check(k8s.Status().Update(t.Context(), &jobs[i]), "starting a Job")
 	}
-	o.awaitMessage(image, "waiting for a pod")
+	o.awaitMessage(image, "is running")
 }
 
 func TestABuildThatNobodyDecidedIsRefused(t *testing.T) {
@@ -473,3 +475,55 @@ func TestARunningBuildOutlivesSuspension(t *testing.T) {
 }
 
 func zero() *resource.Quantity { return resource.NewQuantity(0, resource.DecimalSI) }
+
+func TestABuildThatSomebodyHoldsBackLeavesItsSlotToOthers(t *testing.T) {
+	o := newOperator(t, func(o *operator) { o.config.Builds.MaxConcurrent = 1 })
+	held := o.image("held")
+	jobs := o.awaitJobs(o.awaitBuildOf(held).Name)
+	other := o.awaitPhase(o.awaitBuildOf(o.image("other")), v1alpha1.PhaseQueued)
+	for i := range jobs {
+		jobs[i].Spec.Suspend = new(true)
+		o.check(k8s.Update(t.Context(), &jobs[i]), "suspending a Job")
+	}
+	o.awaitJobs(other.Name)
+	for i := range jobs {
+		jobs[i].Spec.Suspend = new(false)
+		o.check(k8s.Update(t.Context(), &jobs[i]), "resuming a Job")
+	}
+	o.awaitMessage(held, "is running")
+}
+
+func TestABuildThatCannotBeDeletedDoesNotHoldUpItsImage(t *testing.T) {
+	o := newOperator(t)
+	image := o.image("stuck")
+	first := o.awaitBuildOf(image)
+	o.awaitJobs(first.Name)
+	o.check(k8s.Patch(t.Context(), &first, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"finalizers":["example.com/forever"]}}`))), "adding a finalizer")
+	o.check(k8s.Delete(t.Context(), &first), "deleting the build")
+	second := o.awaitAttempt(image, 2)
+	if second.Spec.Reason != "BuildDeleted" {
+		t.Errorf("the second build is for %s", second.Spec.Reason)
+	}
+	for _, job := range o.awaitJobs(second.Name) {
+		o.succeed(job)
+	}
+	o.awaitCondition(image, "Ready", metav1.ConditionTrue, "Promoted")
+	o.check(k8s.Patch(t.Context(), &first, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"finalizers":null}}`))), "letting it go")
+}
+
+// awaitEvent waits for a Warning about an object.
+func (o *operator) awaitEvent(name, reason string) {
+	o.t.Helper()
+	o.await("an event "+reason+" of "+name, func() (bool, string) {
+		list := &eventsv1.EventList{}
+		o.check(k8s.List(o.t.Context(), list, client.InNamespace(o.namespace)), "listing events")
+		var seen []string
+		for _, e := range list.Items {
+			seen = append(seen, e.Regarding.Name+": "+e.Type+" "+e.Reason)
+			if e.Regarding.Name == name && e.Reason == reason && e.Type == corev1.EventTypeWarning {
+				return true, ""
+			}
+		}
+		return false, strings.Join(seen, ", ")
+	})
+}

@@ -267,6 +267,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: observedGeneration
       type:
         scalar: numeric
+    - name: observedSchedule
+      type:
+        scalar: string
 - name: com.github.ibshafique.base-images.api.v1alpha1.BuildArg
   map:
     fields:

@@ -21,6 +21,8 @@ type BaseImageStatusApplyConfiguration struct {
 	Image *PromotedImageApplyConfiguration `json:"image,omitempty"`
 	// latestBuild is the newest build, running or finished.
 	LatestBuild *BuildSummaryApplyConfiguration `json:"latestBuild,omitempty"`
+	// observedSchedule is what nextBuild was computed from: schedule, time zone, and this object's delay.
+	ObservedSchedule *string `json:"observedSchedule,omitempty"`
 	// nextBuild is when the next build starts if nothing changes before, in RFC 3339: by the schedule, or to retry one
 	// that failed; empty while suspended.
 	NextBuild *string `json:"nextBuild,omitempty"`
@@ -68,6 +70,14 @@ func (b *BaseImageStatusApplyConfiguration) WithImage(value *PromotedImageApplyC
 // If called multiple times, the LatestBuild field is set to the value of the last call.
 func (b *BaseImageStatusApplyConfiguration) WithLatestBuild(value *BuildSummaryApplyConfiguration) *BaseImageStatusApplyConfiguration {
 	b.LatestBuild = value
+	return b
+}
+
+// WithObservedSchedule sets the ObservedSchedule field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ObservedSchedule field is set to the value of the last call.
+func (b *BaseImageStatusApplyConfiguration) WithObservedSchedule(value string) *BaseImageStatusApplyConfiguration {
+	b.ObservedSchedule = &value
 	return b
 }
 
