@@ -26,12 +26,7 @@ var mendedBySecret = []string{
 // attempts count, and come apart, as retries do: some Secrets are written every few minutes, without being mended.
 func (r *BaseImageReconciler) pushSecretMended(ctx context.Context, s *state, p *plan) (bool, error) {
 	newest := s.newest()
-	if newest == nil || newest.Status.Phase != v1alpha1.PhaseFailed || newest.Status.CompletedAt == nil ||
-		newest.Spec.Inputs.PushSecret == "" || s.image.Spec.Output.PushSecretRef == nil || newest.Spec.Retry >= s.set.retries {
-		return false, nil
-	}
-	c := meta.FindStatusCondition(newest.Status.Conditions, v1alpha1.ConditionSucceeded)
-	if c == nil || !slices.Contains(mendedBySecret, c.Reason) {
+	if newest == nil || s.image.Spec.Output.PushSecretRef == nil || newest.Spec.Retry >= s.set.retries || !refusedWithSecret(newest) {
 		return false, nil
 	}
 	// Nobody tells of Secrets: they are not watched, because watching them means reading them all.
@@ -46,6 +41,13 @@ func (r *BaseImageReconciler) pushSecretMended(ctx context.Context, s *state, p 
 	p.retry = newest.Spec.Retry + 1
 	p.because(v1alpha1.BuildReasonCredentialsChanged, newest.Spec.Inputs.PushSecret, version)
 	return true, nil
+}
+
+// refusedWithSecret reports whether a build has failed for want of a better push Secret.
+func refusedWithSecret(build *v1alpha1.BaseImageBuild) bool {
+	c := meta.FindStatusCondition(build.Status.Conditions, v1alpha1.ConditionSucceeded)
+	return build.Status.Phase == v1alpha1.PhaseFailed && build.Status.CompletedAt != nil && build.Spec.Inputs.PushSecret != "" &&
+		c != nil && slices.Contains(mendedBySecret, c.Reason)
 }
 
 // pushSecretVersion changes whenever the push Secret does, and says nothing of its content; "none" for one that does not

@@ -111,17 +111,28 @@ func shorten(value string) string {
 func (r *BuildReconciler) phaseEvents(before, after *v1alpha1.BaseImageBuild) {
 	for _, c := range after.Status.Conditions {
 		was := meta.FindStatusCondition(before.Status.Conditions, c.Type)
-		switch {
-		case was != nil && was.Status == c.Status && was.Reason == c.Reason:
-		case c.Type == v1alpha1.ConditionReconciling && !slices.Contains(ordinary, c.Reason): // Something holds it up.
-			r.Events.Eventf(after, nil, corev1.EventTypeWarning, c.Reason, actionBuild, "%s", truncate(c.Message, maxNote))
-		case c.Type == v1alpha1.ConditionReconciling || c.Type == v1alpha1.ConditionStalled:
-		case c.Status == metav1.ConditionTrue:
-			r.Events.Eventf(after, nil, corev1.EventTypeNormal, c.Type, actionBuild, "%s", truncate(c.Message, maxNote))
-		case c.Type == v1alpha1.ConditionSucceeded && c.Reason == v1alpha1.ReasonSuperseded:
-			r.Events.Eventf(after, nil, corev1.EventTypeNormal, c.Reason, actionBuild, "%s", truncate(c.Message, maxNote))
-		case c.Type == v1alpha1.ConditionSucceeded && c.Status == metav1.ConditionFalse:
-			r.Events.Eventf(after, nil, corev1.EventTypeWarning, c.Reason, actionBuild, "%s", truncate(c.Message, maxNote))
+		if was != nil && was.Status == c.Status && was.Reason == c.Reason {
+			continue
+		}
+		if kind, reason := eventOf(c); kind != "" {
+			r.Events.Eventf(after, nil, kind, reason, actionBuild, "%s", truncate(c.Message, maxNote))
 		}
 	}
+}
+
+// eventOf is the type and the reason of the event about a condition; empty for none.
+func eventOf(c metav1.Condition) (kind, reason string) {
+	switch {
+	case c.Type == v1alpha1.ConditionStalled, c.Type == v1alpha1.ConditionReconciling && slices.Contains(ordinary, c.Reason):
+		return "", ""
+	case c.Type == v1alpha1.ConditionReconciling: // Something holds it up.
+		return corev1.EventTypeWarning, c.Reason
+	case c.Status == metav1.ConditionTrue:
+		return corev1.EventTypeNormal, c.Type
+	case c.Type != v1alpha1.ConditionSucceeded || c.Status != metav1.ConditionFalse:
+		return "", ""
+	case c.Reason == v1alpha1.ReasonSuperseded:
+		return corev1.EventTypeNormal, c.Reason
+	}
+	return corev1.EventTypeWarning, c.Reason
 }
