@@ -141,6 +141,7 @@ func failed(failure error) verdict {
 	v := verdict{status: metav1.ConditionFalse, reason: reasonOf(failure), message: sentence(failure.Error())}
 	if pipeline.IsTerminal(failure) {
 		v.stalled = v.reason
+		v.message += " (looked at again within 5 minutes, or at once if a build is requested)"
 	} else {
 		v.reconciling = v.reason
 	}
@@ -159,6 +160,9 @@ func building(s *state, p plan, build *v1alpha1.BaseImageBuild) verdict {
 		v.reason, v.reconciling = v1alpha1.ReasonQueued, v1alpha1.ReasonQueued
 		v.message = fmt.Sprintf("Build %s (%s) waits%s", build.Name, build.Spec.Reason, whyNot(build))
 	}
+	if held := heldUpBy(build); held != nil && held.Reason != v1alpha1.ReasonQueued {
+		v.reason, v.reconciling = held.Reason, held.Reason
+	}
 	wasReady := meta.IsStatusConditionTrue(s.image.Status.Conditions, v1alpha1.ConditionReady)
 	if wasReady && !p.has(v1alpha1.BuildReasonSpecChanged) && !strings.Contains(build.Spec.Reason, string(v1alpha1.BuildReasonSpecChanged)) {
 		v.status, v.reason = metav1.ConditionTrue, v1alpha1.ReasonPromoted
@@ -166,15 +170,24 @@ func building(s *state, p plan, build *v1alpha1.BaseImageBuild) verdict {
 	return v
 }
 
+// heldUpBy is the condition that says what keeps a build that has not ended, if it is not just its Jobs.
+func heldUpBy(build *v1alpha1.BaseImageBuild) *metav1.Condition {
+	c := meta.FindStatusCondition(build.Status.Conditions, v1alpha1.ConditionReconciling)
+	if c == nil || c.Reason == v1alpha1.ReasonBuilding {
+		return nil
+	}
+	return c
+}
+
 // whyNot tells what keeps a running build, if it is not just its Jobs: a registry that is down, a Secret that is
 // missing.
 func whyNot(build *v1alpha1.BaseImageBuild) string {
-	c := meta.FindStatusCondition(build.Status.Conditions, v1alpha1.ConditionReconciling)
-	if c == nil || c.Reason == v1alpha1.ReasonBuilding {
+	c := heldUpBy(build)
+	if c == nil {
 		return ""
 	}
 	if c.Reason == v1alpha1.ReasonQueued {
-		return ": " + c.Message
+		return ": " + strings.ToLower(c.Message[:min(1, len(c.Message))]) + c.Message[min(1, len(c.Message)):]
 	}
 	return fmt.Sprintf("; it is held up by %s: %s", c.Reason, c.Message)
 }

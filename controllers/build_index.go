@@ -116,6 +116,20 @@ func (run *buildRun) output(ctx context.Context) (*registry.Client, name.Reposit
 	return client, repo, err
 }
 
+// reach asks the registry for a tag, before a Job is started whose push would only find out after the build that it is
+// away, or that its name is misspelt. What else it answers does not matter: who may write may not be who may read.
+func (run *buildRun) reach(ctx context.Context) error {
+	client, repo, err := run.output(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = client.Head(ctx, repo.Tag(string(run.build.Spec.Output.Tags[0])))
+	if pipeline.IsTransient(err) || err != nil && reasonOf(err) == pipeline.ReasonRegistryAddress {
+		return err
+	}
+	return nil
+}
+
 // keychain reads the push secret; nil without one. A secret that is missing may still come.
 func (run *buildRun) keychain(ctx context.Context) (authn.Keychain, error) {
 	ref := run.build.Spec.Output.PushSecretRef

@@ -128,7 +128,7 @@ func (run *buildRun) startJob(ctx context.Context, p v1alpha1.PlatformBuild) err
 	if !run.Clock.Now().Before(run.deadline()) {
 		return pipeline.Waitingf(v1alpha1.ReasonBuilding, "%s: no Job was started", p.Platform)
 	}
-	if _, err := run.keychain(ctx); err != nil {
+	if err := run.reach(ctx); err != nil {
 		return err
 	}
 	images, err := run.images.pinned(ctx, run.Registry, run.Config.Images)

@@ -62,5 +62,9 @@ func (run *buildRun) refuseSharedTags(ctx context.Context) error {
 	}
 	image = image.DeepCopy()
 	image.Spec.Output = run.build.Spec.Output
-	return refuseSharedTags(ctx, run.Client, image)
+	err = refuseSharedTags(ctx, run.Client, image)
+	if t, ok := errors.AsType[*pipeline.Terminal](err); ok {
+		t.Retryable = true // Once the tag is free, there is nobody who would ask for this build again.
+	}
+	return err
 }

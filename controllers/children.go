@@ -34,7 +34,7 @@ func (c children) ensure(ctx context.Context, owner, child client.Object) error 
 		return fmt.Errorf("reading %s, which exists already: %w", child.GetName(), err)
 	}
 	if !metav1.IsControlledBy(child, owner) {
-		return pipeline.Terminalf(v1alpha1.ReasonConflict, "%s %s/%s exists and does not belong to %s: delete or rename it", c.kind(child), child.GetNamespace(), child.GetName(), owner.GetName())
+		return pipeline.Terminalf(v1alpha1.ReasonConflict, "%s %s/%s exists and does not belong to %s: delete it, and request a build by the annotation "+v1alpha1.BuildRequestedAtAnnotation, c.kind(child), child.GetNamespace(), child.GetName(), owner.GetName())
 	}
 	return nil
 }

@@ -32,12 +32,20 @@ func runOutage(_ context.Context, args []string) error {
 	}
 	file := outageFile(s.in("outages"), args[0])
 	if args[1] == "end" {
-		return os.RemoveAll(file)
+		if err := os.RemoveAll(file); err != nil {
+			return fmt.Errorf("ending an outage: %w", err)
+		}
+		fmt.Printf("%s is reachable again\n", args[0])
+		return nil
 	}
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return fmt.Errorf("beginning an outage: %w", err)
 	}
-	return os.WriteFile(file, nil, 0o644)
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		return fmt.Errorf("beginning an outage: %w", err)
+	}
+	fmt.Printf("every connection about %s is broken, until outage %s end\n", args[0], args[0])
+	return nil
 }
 
 // outageFile is the file of a prefix, whose slashes no file name can have.

@@ -144,7 +144,7 @@ func (f *File) findTarget() error {
 	}
 	s, ok := f.stageBefore(f.opts.Target, len(f.stages))
 	if !ok {
-		return invalid(f.stages[f.target].line, "spec.target: no stage is named %q: use one of %q", f.opts.Target, f.names(len(f.stages)))
+		return invalid(f.stages[f.target].line, "spec.target: no stage is named %q: name one (FROM … AS %s), remove spec.target, or use one of %q", f.opts.Target, f.opts.Target, f.names(len(f.stages)))
 	}
 	f.target = s.index
 	return nil

@@ -74,7 +74,24 @@ func (r reader) containerFailure(container string, t *corev1.ContainerStateTermi
 	if container == ContainerKaniko && unavailable.MatchString(said) {
 		return pipeline.Retryablef(pipeline.ReasonRegistryUnavailable, "%s: container %s exited with %d: %s", r.platform, container, t.ExitCode, said)
 	}
-	return pipeline.Terminalf(v1alpha1.ReasonBuildFailed, "%s: container %s exited with %d: %s", r.platform, container, t.ExitCode, said)
+	return pipeline.Terminalf(v1alpha1.ReasonBuildFailed, "%s: container %s exited with %d%s: %s", r.platform, container, t.ExitCode, at(container, t.Message), said)
+}
+
+// instruction is how Kaniko logs that it comes to one.
+var instruction = regexp.MustCompile(`level=info msg="((?:ADD|ARG|CMD|COPY|ENTRYPOINT|ENV|EXPOSE|HEALTHCHECK|LABEL|ONBUILD|RUN|SHELL|STOPSIGNAL|USER|VOLUME|WORKDIR) .*)"`)
+
+// at names the last instruction that Kaniko came to, if its log still has it.
+func at(container, log string) string {
+	found := instruction.FindAllStringSubmatch(log, -1)
+	if container != ContainerKaniko || len(found) == 0 {
+		return ""
+	}
+	const limit = 200
+	last := found[len(found)-1][1]
+	if len(last) > limit {
+		last = strings.ToValidUTF8(last[:limit], "") + "…"
+	}
+	return " at " + last
 }
 
 func (r reader) outOfMemory(container string) error {
@@ -92,6 +109,9 @@ var (
 	unavailable = regexp.MustCompile(`(?m)^.*error building image.*(TOOMANYREQUESTS|unexpected status code 5\d\d|50[0234] |i/o timeout|TLS handshake timeout|connection re(fused|set)|no such host|unexpected EOF|server misbehaving)`)
 )
 
+// chatter is Kaniko's progress, and what it thinks of our flags.
+var chatter = regexp.MustCompile(`^time=\S+ level=(info |warning msg="Flag )`)
+
 // tail keeps the end of a log, where the error is, without Kaniko's own progress and empty lines.
 func (r reader) tail(s string) string {
 	const cut = "…"
@@ -102,11 +122,12 @@ func (r reader) tail(s string) string {
 	var lines []string
 	for line := range strings.Lines(strings.ToValidUTF8(s, "�")) {
 		line = strings.TrimRight(line, " \t\r\n")
-		if line != "" && (!strings.HasPrefix(line, "time=") || !strings.Contains(line, " level=info ")) {
+		if line != "" && !chatter.MatchString(line) {
 			lines = append(lines, line)
 		}
 	}
-	s = strings.TrimSpace(strings.Join(lines[max(0, len(lines)-r.limits.MessageLines):], "\n"))
+	// In one line: tables cut a message at its first end of line.
+	s = strings.TrimSpace(strings.Join(lines[max(0, len(lines)-r.limits.MessageLines):], " | "))
 	if limit := int(r.limits.MessageBytes); len(s) > limit {
 		s = cut + strings.ToValidUTF8(s[len(s)-limit+len(cut):], "")
 	}

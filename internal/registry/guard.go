@@ -52,6 +52,12 @@ func (g *guard) checkRequest(req *http.Request) error {
 	if err := g.checkRedirects(req); err != nil {
 		return err
 	}
+	if addr, err := netip.ParseAddr(req.URL.Hostname()); err == nil {
+		// Whether it may be reached at all comes before how it is spoken to.
+		if err := g.policy.check(req.URL.Hostname(), req.URL.Port(), addr); err != nil {
+			return err
+		}
+	}
 	if req.URL.Scheme == "https" || g.plainAllowed(req.URL) {
 		return nil
 	}

@@ -274,12 +274,15 @@ func TestARegistryThatGoesAwayAndComesBack(t *testing.T) {
 	ref, err := name.NewTag(registryHost + "/" + ns + "/upstream:1")
 	must(t, err)
 	moveTag(t, ref, "1")
-	image := onlyAMD64(inline(ns, "flaky", "FROM "+ref.String()+"\nUSER 65532:65532\n"))
+	image := onlyAMD64(inline(ns, "flaky", "FROM "+ref.String()+"\nRUN sleep 10\nUSER 65532:65532\n"))
 	backUpstream, backOutput := outage(ns+"/upstream"), outage(ns+"/flaky")
 	create(t, image)
 	awaitHeld(t, image, pipeline.ReasonRegistryUnavailable, ref.String())
 	backUpstream()
-	awaitRunning(t, image, "push")
+	awaitHeld(t, image, pipeline.ReasonRegistryUnavailable, ns+"/flaky")
+	backOutput()
+	awaitRunning(t, image, "kaniko")
+	backOutput = outage(ns + "/flaky")
 	eventually(t, buildTimeout, "the push to meet the outage", func(ctx context.Context) (bool, string) {
 		log := podLog(t, awaitRunning(t, image, "push"), "push")
 		return strings.Contains(log, "try 2 of"), log
