@@ -74,7 +74,7 @@ func (r *BaseImageReconciler) resolveGit(ctx context.Context, namespace string, 
 	if err != nil {
 		return pipeline.Revision{}, err
 	}
-	return r.Git.ResolveGit(ctx, source.Git{URL: git.URL, Ref: git.Ref, Path: git.Path, Credentials: credentials}, dockerfile)
+	return r.Git.ResolveGit(ctx, source.Git{URL: git.URL, Ref: git.Ref, Path: git.Path, Credentials: credentials, Tenant: namespace}, dockerfile)
 }
 
 // fileReader reads the files of sources that are Kubernetes objects.

@@ -14,7 +14,8 @@ func Maximum() Limits {
 		Source: Source{
 			Bytes: 4 << 30, FileBytes: 4 << 30, ReferenceBytes: 512 << 20, ExpandedBytes: 64 << 30,
 			Objects: 10_000_000, Files: 1_000_000, Depth: 256,
-			ConnectTimeout: Duration(5 * time.Minute), Timeout: Duration(time.Hour), Parallel: 32,
+			ConnectTimeout: Duration(5 * time.Minute), Timeout: Duration(time.Hour),
+			StallTimeout: Duration(time.Hour), StallBytes: 64 << 20, RetryAfter: Duration(24 * time.Hour), Parallel: 32,
 		},
 		Registry: Registry{
 			ManifestBytes: 64 << 20, ImageBytes: 64 << 30, Layers: 4096, Entries: 10_000_000, Ratio: 10_000,

@@ -37,7 +37,14 @@ type Source struct {
 	ConnectTimeout Duration `json:"connectTimeout,omitzero"`
 	// Timeout of everything about one source together. Default: 5m; at most 1h.
 	Timeout Duration `json:"timeout,omitzero"`
-	// Parallel is how many repositories the operator reads at a time. Default: 2; at most 32.
+	// StallTimeout ends a listing of references or the reading of objects that brings less than StallBytes in this time,
+	// once it has begun; it has to begin within four times as long. Default: 30s; at most 1h.
+	StallTimeout Duration `json:"stallTimeout,omitzero"`
+	// StallBytes is what a git server must send in each StallTimeout. Default: 64Ki; at most 64Mi.
+	StallBytes Bytes `json:"stallBytes,omitzero"`
+	// RetryAfter is the longest pause that a git server can ask for. Default: 1h; at most 24h.
+	RetryAfter Duration `json:"retryAfter,omitzero"`
+	// Parallel is how many repositories the operator reads at a time; one tenant, all but one of them. Default: 2; at most 32.
 	Parallel int `json:"parallel,omitzero"`
 }
 
@@ -104,6 +111,9 @@ func (l Source) WithDefaults() Source {
 		Depth:          cmp.Or(l.Depth, 64),
 		ConnectTimeout: cmp.Or(l.ConnectTimeout, Duration(30*time.Second)),
 		Timeout:        cmp.Or(l.Timeout, Duration(5*time.Minute)),
+		StallTimeout:   cmp.Or(l.StallTimeout, Duration(30*time.Second)),
+		StallBytes:     cmp.Or(l.StallBytes, 64<<10),
+		RetryAfter:     cmp.Or(l.RetryAfter, Duration(time.Hour)),
 		Parallel:       cmp.Or(l.Parallel, 2),
 	}
 }

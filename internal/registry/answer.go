@@ -128,7 +128,7 @@ func sameDigest(want, got string) error {
 	return &DigestError{Want: want, Got: got}
 }
 
-// bound makes reading the body fail with a TooLargeError beyond limit, and with a StallError if it comes in drops.
+// bound makes reading the body fail with a TooLargeError beyond limit, and with a *stall.Error if it comes in drops.
 func (a *answers) bound(resp *http.Response, what string, limit limits.Bytes) {
 	a.steady(resp, what)
 	resp.Body = &boundedBody{ReadCloser: resp.Body, left: int64(limit), err: &TooLargeError{What: what, Limit: int64(limit)}}

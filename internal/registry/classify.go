@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"github.com/ibshafique/base-images/internal/pipeline"
+	"github.com/ibshafique/base-images/internal/stall"
 )
 
 // Classify says what an error of a registry means for a build. doing is what was being
@@ -102,7 +103,7 @@ func (a attempt) asContent(err error) error {
 	if _, ok := errors.AsType[*DigestError](err); ok {
 		return a.transient(pipeline.ReasonDigestMismatch, err)
 	}
-	if _, ok := errors.AsType[*StallError](err); ok {
+	if _, ok := errors.AsType[*stall.Error](err); ok {
 		return a.transient(pipeline.ReasonRegistryTooSlow, err)
 	}
 	if e, ok := errors.AsType[*ThrottledError](err); ok {

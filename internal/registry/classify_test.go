@@ -22,6 +22,7 @@ import (
 
 	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
+	"github.com/ibshafique/base-images/internal/stall"
 )
 
 func status(method string, code int, diagnostics ...transport.Diagnostic) error {
@@ -72,7 +73,7 @@ func TestClassify(t *testing.T) {
 		"our own time-out":                        {err: inURL(errSlow), want: "Transient RegistryTimeout"},
 		"a connection that times out":             {err: inURL(&net.OpError{Op: "dial", Net: "tcp", Err: os.ErrDeadlineExceeded}), want: "Transient RegistryTimeout"},
 		"a name server that times out":            {err: inURL(&net.DNSError{Name: "registry.example", IsTimeout: true}), want: "Transient RegistryUnavailable"},
-		"an answer in drops":                      {err: inURL(&StallError{What: "the blob", Bytes: 256 << 10, Within: limits.Duration(time.Minute)}), want: "Transient RegistryTooSlow", says: "limits.registry.stallBytes"},
+		"an answer in drops":                      {err: inURL(&stall.Error{What: "the blob", Rule: stall.Rule{Bytes: 256 << 10, Within: limits.Duration(time.Minute), Section: "registry"}}), want: "Transient RegistryTooSlow", says: "limits.registry.stallBytes"},
 		"an unknown authority":                    {err: inURL(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}), want: "Transient RegistryUnavailable", says: "registries.caBundle"},
 		"a private address":                       {err: inURL(&AddressError{Host: "registry.example", Addr: netip.MustParseAddr("10.0.0.1"), Private: true}), want: "Terminal RegistryAddressNotAllowed", says: "registries.privateHosts"},
 		"a link-local address":                    {err: inURL(&AddressError{Host: "registry.example", Addr: netip.MustParseAddr("169.254.169.254")}), want: "Terminal RegistryAddressNotAllowed", says: "registries.privateHosts"},

@@ -3,12 +3,12 @@ package registry
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/url"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"github.com/ibshafique/base-images/internal/netmessage"
 )
 
 // opError has a message that is short and the same each time, whatever a registry says.
@@ -32,19 +32,11 @@ func said(err error) string {
 	if e, ok := errors.AsType[*transport.Error](err); ok {
 		return saidByRegistry(e)
 	}
-	if e, ok := errors.AsType[*net.OpError](err); ok {
-		return fmt.Sprintf("%s %v: %v", e.Op, e.Addr, e.Err)
-	}
-	if e, ok := errors.AsType[*RefusedError](err); ok {
+	_, op := errors.AsType[*net.OpError](err)
+	if e, ok := errors.AsType[*RefusedError](err); ok && !op {
 		return e.Error()
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return "the connection was closed in the middle of it"
-	}
-	if e, ok := errors.AsType[*url.Error](err); ok {
-		return e.Err.Error()
-	}
-	return err.Error()
+	return netmessage.Of(err)
 }
 
 func saidByRegistry(e *transport.Error) string {

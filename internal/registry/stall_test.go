@@ -1,97 +1,14 @@
 package registry
 
 import (
-	"errors"
 	"io"
-	"net"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/ibshafique/base-images/internal/limits"
 )
-
-// piece of a body, and how long it takes to come.
-type piece struct {
-	bytes int
-	takes time.Duration
-}
-
-// script is a body that comes in pieces, until somebody closes it.
-type script struct {
-	clock  *fakeTime
-	pieces []piece
-	closed atomic.Bool
-}
-
-func (s *script) Read(p []byte) (int, error) {
-	if len(s.pieces) == 0 {
-		return 0, io.EOF
-	}
-	next := s.pieces[0]
-	s.pieces = s.pieces[1:]
-	s.clock.pass(next.takes)
-	if s.closed.Load() {
-		return 0, net.ErrClosed
-	}
-	return min(next.bytes, len(p)), nil
-}
-
-func (s *script) Close() error { s.closed.Store(true); return nil }
-
-func times(n int, p piece) []piece {
-	out := make([]piece, n)
-	for i := range out {
-		out[i] = p
-	}
-	return out
-}
-
-func TestABodyMustKeepComing(t *testing.T) {
-	const enough = 1000
-	tests := map[string]struct {
-		pieces []piece
-		reader time.Duration // that the reader takes after each piece
-		stalls bool
-	}{
-		"a body that comes at once":                   {pieces: []piece{{10, 0}}},
-		"an empty body":                               {},
-		"just enough in each minute":                  {pieces: times(10, piece{enough, 59 * time.Second})},
-		"enough in small pieces":                      {pieces: times(600, piece{100, 5 * time.Second})},
-		"a short remainder that ends in time":         {pieces: []piece{{enough, time.Second}, {10, 59 * time.Second}}},
-		"a short remainder that does not end in time": {pieces: []piece{{enough, time.Second}, {10, 30 * time.Second}, {10, 31 * time.Second}}, stalls: true},
-		"drops":                      {pieces: times(600, piece{10, 5 * time.Second}), stalls: true},
-		"silence":                    {pieces: []piece{{enough, time.Hour}}, stalls: true},
-		"much at once, then silence": {pieces: []piece{{100 * enough, 0}, {enough, time.Hour}}, stalls: true},
-		"drops that end the connection's own time-outs": {pieces: times(7, piece{1, 10 * time.Second}), stalls: true},
-		"a reader that is slow, not the registry":       {pieces: times(100, piece{10, 0}), reader: time.Minute},
-	}
-	for desc, tt := range tests {
-		t.Run(desc, func(t *testing.T) {
-			clock := newFakeTime()
-			body := &script{clock: clock, pieces: tt.pieces}
-			resp := &http.Response{Body: body}
-			a := &answers{timing: clock.timing(), limits: limits.Registry{StallBytes: enough, StallTimeout: limits.Duration(time.Minute)}}
-			a.steady(resp, "the blob")
-			var err error
-			for buf := make([]byte, 200*enough); err == nil; clock.pass(tt.reader) {
-				_, err = resp.Body.Read(buf)
-			}
-			_, stalled := errors.AsType[*StallError](err)
-			if stalled != tt.stalls || body.closed.Load() != tt.stalls {
-				t.Errorf("got %v, closed: %t", err, body.closed.Load())
-			}
-			if _, again := resp.Body.Read(make([]byte, 1)); !errors.Is(again, err) {
-				t.Errorf("then %v", again)
-			}
-			if n := clock.pending(); n != 0 {
-				t.Errorf("%d alarms are left", n)
-			}
-		})
-	}
-}
 
 // dripping serves an image whose answers at path stop in the middle, of which it tells.
 func dripping(path string, began chan<- struct{}) http.Handler {

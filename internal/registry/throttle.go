@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"time"
+
+	"github.com/ibshafique/base-images/internal/retryafter"
 )
 
 // maxPause is waited here before a request is sent again. What takes longer is for the caller's queue: whoever waits here
@@ -26,19 +27,12 @@ func (e *ThrottledError) Error() string {
 }
 
 // retryAfter is zero if the answer is none of those that ask to wait, or names no time
-// (RFC 9110, section 10.2.3).
+// in the future.
 func (a *answers) retryAfter(resp *http.Response) time.Duration {
 	if resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode != http.StatusServiceUnavailable {
 		return 0
 	}
-	v := resp.Header.Get("Retry-After")
-	if s, err := strconv.ParseInt(v, 10, 32); err == nil {
-		return min(time.Duration(s)*time.Second, a.limits.RetryAfter.Std())
-	}
-	if t, err := http.ParseTime(v); err == nil {
-		return min(t.Sub(a.now()), a.limits.RetryAfter.Std())
-	}
-	return 0
+	return retryafter.Parse(resp.Header.Get("Retry-After"), a.now(), a.limits.RetryAfter.Std())
 }
 
 // again waits as err asks, and returns the request to send then. It returns err if that is not worth it: try was

@@ -39,7 +39,7 @@ func TestRetryAfter(t *testing.T) {
 		t.Run(desc, func(t *testing.T) {
 			a := &answers{limits: limits.Registry{RetryAfter: limits.Duration(time.Hour)}, timing: clock.timing()}
 			resp := &http.Response{StatusCode: tt.status, Header: http.Header{"Retry-After": {tt.header}}}
-			if got := max(a.retryAfter(resp), 0); got != tt.want {
+			if got := a.retryAfter(resp); got != tt.want {
 				t.Errorf("got %s", got)
 			}
 		})

@@ -74,12 +74,6 @@ func (f *fakeTime) pass(d time.Duration) {
 	}
 }
 
-func (f *fakeTime) pending() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return len(f.alarms)
-}
-
 // timed is a client whose time is clock's.
 func timed(t *testing.T, cfg Config, clock *fakeTime) *Client {
 	t.Helper()

@@ -108,7 +108,7 @@ func (c *checkout) tree(ctx context.Context, dir string, tree *object.Tree, dept
 		entry := &tree.Entries[i]
 		name := path.Join(dir, entry.Name)
 		if err := ctx.Err(); err != nil {
-			return pipeline.Transientf(pipeline.ReasonSourceUnavailable, "writing commit %s: %w", c.commit, err)
+			return unavailable("writing commit "+c.commit, err)
 		}
 		if !validName(entry.Name) {
 			return pipeline.Terminalf(nameReason(entry.Name), "commit %s: the name %q in directory %q is not allowed: rename it", c.commit, entry.Name, dir)

@@ -10,7 +10,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
 )
 
@@ -54,21 +53,6 @@ func notConnected(url string, err error) error {
 
 func emptyRepository(url string) error {
 	return pipeline.Terminalf(pipeline.ReasonSourceNotFound, "spec.source.git.url: %s has no commits: push one", url)
-}
-
-// bound is how much may be read for one purpose.
-type bound struct {
-	bytes limits.Bytes
-	limit string // its name in the operator's configuration
-	fix   string
-}
-
-func listingBound(l limits.Source) bound {
-	return bound{bytes: l.ReferenceBytes, limit: "limits.source.referenceBytes", fix: "use a repository with fewer branches and tags"}
-}
-
-func objectsBound(l limits.Source) bound {
-	return bound{bytes: l.Bytes, limit: "limits.source.bytes", fix: "use a smaller repository, or a branch or tag instead of an old commit"}
 }
 
 // budget counts what is read from a server.

@@ -55,18 +55,28 @@ func (r *remote) receive(ctx context.Context, wants []plumbing.Hash, depth int, 
 			return fmt.Errorf("asking for no progress messages: %w", err)
 		}
 	}
+	r.session.allow(objectsBound(r.limits))
 	res, err := r.session.UploadPack(ctx, req)
 	if err != nil {
 		return r.session.fault(r.url, err)
 	}
 	defer res.Close() //nolint:errcheck // nothing depends on the rest of the answer
-	if _, err := io.Copy(diskWriter{file}, demux(req.Capabilities, res)); err != nil {
+	if _, err := r.copyPack(file, demux(req.Capabilities, res)); err != nil {
 		if disk, ok := errors.AsType[*diskError](err); ok {
 			return fmt.Errorf("storing what %s sends: %w", r.url, disk.err)
 		}
 		return r.session.fault(r.url, err)
 	}
 	return nil
+}
+
+// copyPack tells when the pack begins: go-git reads as much as it is asked for, and drops what is no part of the pack.
+func (r *remote) copyPack(file *os.File, pack io.Reader) (int64, error) {
+	if _, err := io.CopyN(diskWriter{file}, pack, 1); err != nil {
+		return 0, err
+	}
+	r.session.begun()
+	return io.Copy(diskWriter{file}, pack)
 }
 
 // diskWriter marks its errors, which are not the server's fault.
@@ -182,14 +192,14 @@ func index(file io.ReadSeeker, dir string) (storer.EncodedObjectStorer, error) {
 		return nil, fmt.Errorf("indexing objects: %w", err)
 	}
 	if err := packfile.UpdateObjectStorage(storage, file); err != nil {
-		return nil, pipeline.Transientf(pipeline.ReasonSourceUnavailable, "indexing objects: %w", err)
+		return nil, unavailable("indexing objects", err)
 	}
 	return storage, nil
 }
 
 // broken is for packs that end too early or make no sense; a second try may be better.
 func (r *remote) broken(err error) error {
-	return pipeline.Transientf(pipeline.ReasonSourceUnavailable, "reading what %s sent: %w", r.url, err)
+	return unavailable("reading what "+r.url+" sent", err)
 }
 
 func (r *remote) tooLarge(format string, args ...any) error {

@@ -18,8 +18,10 @@ type session interface {
 	AdvertisedReferencesContext(context.Context) (*packp.AdvRefs, error)
 	UploadPack(context.Context, *packp.UploadPackRequest) (*packp.UploadPackResponse, error)
 	Close() error
-	// allow sets how much more the server may send.
+	// allow sets what is asked for next.
 	allow(bound)
+	// begun tells that the first byte of it is here, after a preface.
+	begun()
 	// fault turns what went wrong into a Terminal or a Transient.
 	fault(url string, err error) error
 }
@@ -39,17 +41,15 @@ func connect(ctx context.Context, config Config, req request) (*remote, error) {
 		return nil, err
 	}
 	r := &remote{session: s, limits: config.Limits, url: req.url.String()}
-	s.allow(listingBound(config.Limits))
 	if r.refs, err = s.AdvertisedReferencesContext(ctx); err != nil {
 		err = s.fault(r.url, err)
 		r.close()
 		return nil, err
 	}
-	s.allow(objectsBound(config.Limits))
 	return r, nil
 }
 
-// openSession starts a session with the transport of the URL.
+// openSession starts a session with the transport of the URL, to list the references.
 func openSession(ctx context.Context, config Config, req request) (session, error) {
 	if req.url.Scheme == "ssh" {
 		return openSSH(ctx, config, req)

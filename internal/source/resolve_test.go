@@ -13,6 +13,7 @@ import (
 
 	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
+	"github.com/ibshafique/base-images/internal/stall/stalltest"
 )
 
 func TestResolveGitFindsRefs(t *testing.T) {
@@ -277,7 +278,10 @@ func TestResolveGitJudgesAnswers(t *testing.T) {
 		"another refusal":        {handler: status(418), terminal: pipeline.ReasonSourceInvalid},
 		"too many requests":      {handler: status(429, "Retry-After", "17"), after: 17 * time.Second},
 		"a broken server":        {handler: status(500)},
-		"an overloaded server":   {handler: status(503, "Retry-After", "999999"), after: time.Hour},
+		"an overloaded server":   {handler: status(503, "Retry-After", "999999"), after: 20 * time.Minute},
+		"one that names a date":  {handler: status(503, "Retry-After", "Wed, 01 Jan 2025 00:10:00 GMT"), after: 10 * time.Minute},
+		"one that names a year":  {handler: status(429, "Retry-After", "Thu, 01 Jan 2026 00:00:00 GMT"), after: 20 * time.Minute},
+		"one that was down":      {handler: status(503, "Retry-After", "Tue, 31 Dec 2024 00:00:00 GMT")},
 		"a page":                 {handler: status(200, "Content-Type", "text/html"), terminal: pipeline.ReasonSourceInvalid},
 		"a redirect to a host":   {handler: status(302, "Location", "http://evil.example/x/info/refs"), terminal: pipeline.ReasonSourceInvalid, mention: "evil.example"},
 		"a redirect to a port":   {handler: status(302, "Location", "http://127.0.0.1:1/x/info/refs"), terminal: pipeline.ReasonSourceInvalid, mention: "127.0.0.1:1"},
@@ -290,7 +294,8 @@ func TestResolveGitJudgesAnswers(t *testing.T) {
 			server := httptest.NewServer(tc.handler)
 			t.Cleanup(server.Close)
 			config := local(t)
-			config.Limits.ReferenceBytes = 1 << 20
+			config.Limits.ReferenceBytes, config.Limits.RetryAfter = 1<<20, limits.Duration(20*time.Minute)
+			config.clock = stalltest.NewTime().Clock()
 			_, err := NewResolver(config).ResolveGit(t.Context(), Git{URL: server.URL + "/x.git"}, "")
 			if tc.terminal != "" {
 				wantTerminal(t, err, tc.terminal, tc.mention, server.URL)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
+	"github.com/ibshafique/base-images/internal/stall"
 )
 
 const (
@@ -39,6 +40,9 @@ type Git struct {
 	Path string
 	// Credentials are for the server of URL. Nil: read without any, which ssh:// can't.
 	Credentials *Credentials
+	// Tenant is whose read it is, for a Resolver: at most limits.source.parallel-1, and at least one, of a tenant's reads go
+	// on at a time, so that one tenant can't hold them all. Those without a name are one tenant.
+	Tenant string
 }
 
 // Config is how repositories are reached.
@@ -53,11 +57,17 @@ type Config struct {
 	// TempDir holds what a Resolver fetches until it has read it, at most about twice
 	// Limits.Bytes per fetch. Default: os.TempDir().
 	TempDir string
+
+	// clock is that of the machine, but in tests.
+	clock stall.Clock
 }
 
 func (c Config) withDefaults() Config {
 	c.Limits = c.Limits.WithDefaults()
 	c.TempDir = cmp.Or(c.TempDir, os.TempDir())
+	if c.clock.Now == nil {
+		c.clock = stall.RealTime
+	}
 	if c.Dial == nil {
 		c.Dial = newDial(c.Limits.ConnectTimeout.Std())
 	}
@@ -71,7 +81,7 @@ func (c Config) withDefaults() Config {
 type Resolver struct {
 	config Config
 	cache  *lru.Cache[revisionKey, pipeline.Revision]
-	slots  chan struct{}
+	slots  *slots
 }
 
 // revisionKey names a Dockerfile that cannot change, for those who may read it: credentials are part of it.
@@ -87,7 +97,7 @@ func NewResolver(config Config) *Resolver {
 		panic(err) // only for a size that is not positive
 	}
 	config = config.withDefaults()
-	return &Resolver{config: config, cache: cache, slots: make(chan struct{}, config.Limits.Parallel)}
+	return &Resolver{config: config, cache: cache, slots: newSlots(config.Limits.Parallel)}
 }
 
 // ResolveGit finds the commit that git.Ref stands for, its time and the Dockerfile, whose
@@ -122,7 +132,7 @@ func (r *Resolver) ResolveGit(ctx context.Context, git Git, dockerfile string) (
 	}
 	rev, ok := r.cached(req, commit.String())
 	if !ok {
-		if rev, err = r.read(ctx, remote, req, commit.String()); err != nil {
+		if rev, err = r.read(ctx, git.Tenant, remote, req, commit.String()); err != nil {
 			return pipeline.Revision{}, err
 		}
 	}
@@ -138,13 +148,12 @@ func (r *Resolver) cached(req request, commit string) (pipeline.Revision, bool) 
 }
 
 // read fetches a commit, reads its Dockerfile and remembers it.
-func (r *Resolver) read(ctx context.Context, remote *remote, req request, commit string) (pipeline.Revision, error) {
-	select {
-	case r.slots <- struct{}{}:
-		defer func() { <-r.slots }()
-	case <-ctx.Done():
-		return pipeline.Revision{}, pipeline.Transientf(pipeline.ReasonSourceUnavailable, "waiting to read %s: %w", req.url, ctx.Err())
+func (r *Resolver) read(ctx context.Context, tenant string, remote *remote, req request, commit string) (pipeline.Revision, error) {
+	release, err := r.slots.take(ctx, tenant)
+	if err != nil {
+		return pipeline.Revision{}, unavailable("waiting to read "+req.url.String(), err)
 	}
+	defer release()
 	dir, err := os.MkdirTemp(r.config.TempDir, "source-")
 	if err != nil {
 		return pipeline.Revision{}, fmt.Errorf("making a directory to fetch %s: %w", req.url, err)

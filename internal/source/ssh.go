@@ -13,7 +13,6 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/transport"
 
 	"github.com/ibshafique/base-images/internal/limits"
-	"github.com/ibshafique/base-images/internal/pipeline"
 )
 
 const sshPort = "22"
@@ -21,7 +20,7 @@ const sshPort = "22"
 // sshSession is git-upload-pack on a server, over a connection of its own. Nothing comes from an agent, from files or
 // from the environment.
 type sshSession struct {
-	budget
+	incoming
 	connection *sshConnection
 	stdin      io.WriteCloser
 	stdout     io.Reader
@@ -35,9 +34,16 @@ func openSSH(ctx context.Context, config Config, req request) (*sshSession, erro
 		return nil, err
 	}
 	s := &sshSession{connection: connection}
+	s.pace = newPace(config.Limits, config.clock)
+	s.allow(listingBound(config.Limits))
+	s.await(connection.abort)
 	if err := s.start("git-upload-pack " + shellQuote(remotePath(req.url.Path))); err != nil {
+		s.rest()
 		connection.close()
-		return nil, pipeline.Transientf(pipeline.ReasonSourceUnavailable, "reading %s: starting git-upload-pack: %w", req.url, connection.cause(err))
+		if slow := s.pace.fault(req.url.String()); slow != nil {
+			return nil, slow
+		}
+		return nil, unavailable("reading "+req.url.String()+": starting git-upload-pack", connection.cause(err))
 	}
 	return s, nil
 }
@@ -79,11 +85,8 @@ func shellQuote(s string) string {
 
 // Read reads what the command writes, and tells why it ended early.
 func (s *sshSession) Read(p []byte) (int, error) {
-	n, err := s.stdout.Read(p)
-	if over := s.take(n); over != nil {
-		return 0, over
-	}
-	if err != nil {
+	n, err := s.read(s.stdout, p)
+	if err != nil && !errors.Is(err, errTooLarge) {
 		err = s.connection.cause(err)
 	}
 	return n, err
@@ -108,6 +111,7 @@ func (s *sshSession) UploadPack(_ context.Context, req *packp.UploadPackRequest)
 	if err := req.Validate(); err != nil {
 		return nil, err
 	}
+	s.await(s.connection.abort)
 	asked := errors.Join(req.UploadRequest.Encode(s.stdin), pktline.NewEncoder(s.stdin).Encodef("done\n"))
 	res := packp.NewUploadPackResponse(req)
 	// A server that has stopped listening has said why.
@@ -119,6 +123,7 @@ func (s *sshSession) UploadPack(_ context.Context, req *packp.UploadPackRequest)
 
 // Close says good-bye, so that a server that was only asked for references logs no error, and closes the connection.
 func (s *sshSession) Close() error {
+	s.rest()
 	_, _ = s.stdin.Write(pktline.FlushPkt)
 	s.connection.close()
 	s.stderr.wait()
@@ -134,6 +139,9 @@ func (s *sshSession) fault(url string, err error) error {
 			return over
 		}
 	}
+	if slow := s.pace.fault(url); slow != nil {
+		return slow
+	}
 	if line, ok := errors.AsType[*pktline.ErrorLine](err); ok {
 		words += "\n" + line.Text
 	}
@@ -145,7 +153,7 @@ func (s *sshSession) fault(url string, err error) error {
 			return fault
 		}
 	}
-	return pipeline.Transientf(pipeline.ReasonSourceUnavailable, "reading %s: %w", url, s.connection.cause(err))
+	return unavailable("reading "+url, s.connection.cause(err))
 }
 
 // traffic bounds all that a server sends over one connection, with what is neither references nor objects: a server

@@ -15,6 +15,7 @@ import (
 // sshConnection ends with its context.
 type sshConnection struct {
 	client  *ssh.Client
+	conn    net.Conn
 	traffic budget
 	ended   func() error
 	forget  func() bool
@@ -44,12 +45,13 @@ func dialSSH(ctx context.Context, config Config, req request) (*sshConnection, e
 		late()
 		return nil, handshakeFault(connecting, req, &c.traffic, err)
 	}
+	c.conn = conn
 	c.client = ssh.NewClient(under, channels, requests)
 	if !late() {
 		c.close()
 		return nil, unreachable(connecting, req, context.Cause(connecting))
 	}
-	c.forget = context.AfterFunc(ctx, func() { _ = conn.Close() })
+	c.forget = context.AfterFunc(ctx, c.abort)
 	return c, nil
 }
 
@@ -92,7 +94,7 @@ func unreachable(ctx context.Context, req request, err error) error {
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	return pipeline.Transientf(pipeline.ReasonSourceUnavailable, "connecting to %s: %w", req.url, err)
+	return unavailable("connecting to "+req.url.String(), err)
 }
 
 // cause is why the connection was ended by us, or else err.
@@ -105,6 +107,9 @@ func (c *sshConnection) cause(err error) error {
 	}
 	return err
 }
+
+// abort ends the connection, whatever waits for it.
+func (c *sshConnection) abort() { _ = c.conn.Close() }
 
 // close ends the connection and waits until nothing of it is left. It may be called twice.
 func (c *sshConnection) close() {

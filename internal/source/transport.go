@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -17,6 +17,7 @@ import (
 	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
 
 	"github.com/ibshafique/base-images/internal/pipeline"
+	"github.com/ibshafique/base-images/internal/retryafter"
 )
 
 var errRedirect = errors.New("redirect refused")
@@ -39,22 +40,24 @@ func newTransport(dial dialFunc, timeout time.Duration) *http.Transport {
 // meter is the transport of one operation: it adds the credentials, counts the bytes of all bodies together
 // and notes what the last answer was, since git errors do not tell.
 type meter struct {
-	budget
+	incoming
 	next           http.RoundTripper
 	url            *url.URL
 	credentials    *Credentials
 	connectTimeout time.Duration
+	longest        time.Duration // that a server can ask to wait
 
 	noted      sync.Mutex
 	status     int
 	notGit     bool
 	retryAfter time.Duration
 	refused    error
+	network    error // of the last request, which go-git keeps as text only
 }
 
 // openHTTP makes a session directly on its own HTTP client: go-git's usual entry points take clients from a global.
 func openHTTP(config Config, req request) (*httpSession, error) {
-	m := &meter{next: config.Transport, url: req.url, credentials: req.credentials, connectTimeout: config.Limits.ConnectTimeout.Std()}
+	m := newMeter(config, req)
 	endpoint, err := transport.NewEndpoint(req.url.String())
 	if err != nil {
 		return nil, pipeline.Terminalf(pipeline.ReasonSourceInvalid, "spec.source.git.url: %s is not the address of a repository", req.url)
@@ -69,10 +72,26 @@ func openHTTP(config Config, req request) (*httpSession, error) {
 	return &httpSession{UploadPackSession: session, meter: m}, nil
 }
 
+func newMeter(config Config, req request) *meter {
+	m := &meter{
+		next: config.Transport, url: req.url, credentials: req.credentials,
+		connectTimeout: config.Limits.ConnectTimeout.Std(), longest: config.Limits.RetryAfter.Std(),
+	}
+	m.pace = newPace(config.Limits, config.clock)
+	m.allow(listingBound(config.Limits))
+	return m
+}
+
 // httpSession is a session over smart HTTP.
 type httpSession struct {
 	transport.UploadPackSession
 	*meter
+}
+
+// Close ends what is awaited.
+func (s *httpSession) Close() error {
+	s.rest()
+	return s.UploadPackSession.Close()
 }
 
 // refusal is an error of a transport that has decided not to connect, such as that of the registry client.
@@ -83,7 +102,8 @@ type refusal interface {
 
 // RoundTrip implements http.RoundTripper.
 func (m *meter) RoundTrip(req *http.Request) (*http.Response, error) {
-	m.note(func() { m.status = 0 })
+	m.rest() // from an answer that was a redirect
+	m.note(func() { m.status, m.network = 0, nil })
 	ctx, end := m.limitConnect(req.Context())
 	req = req.Clone(ctx)
 	m.authorize(req)
@@ -93,13 +113,11 @@ func (m *meter) RoundTrip(req *http.Request) (*http.Response, error) {
 			err = fmt.Errorf("%w within %s", errConnect, m.connectTimeout)
 		}
 		end()
-		if r, ok := errors.AsType[refusal](err); ok && r.Refused() {
-			m.note(func() { m.refused = r })
-		}
+		m.note(func() { m.failed(err) })
 		return nil, err
 	}
 	m.note(func() { m.answered(res) })
-	res.Body = &metered{ReadCloser: res.Body, budget: &m.budget, end: end}
+	res.Body = &metered{ReadCloser: res.Body, meter: m, end: end}
 	if res.StatusCode >= 400 {
 		res.Body = &truncated{Reader: io.LimitReader(res.Body, maxErrorBody), Closer: res.Body}
 	}
@@ -107,15 +125,19 @@ func (m *meter) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // limitConnect ends a request that has no connection in time, whatever the transport below allows. The function that
-// it returns is for when the request is over, with its body.
+// it returns is for when the request is over, with its body. From when there is a connection, an answer is awaited.
 func (m *meter) limitConnect(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	timer := time.AfterFunc(m.connectTimeout, func() { cancel(errConnect) })
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { timer.Stop() }})
-	return ctx, func() {
+	end := func() {
 		timer.Stop()
 		cancel(nil)
 	}
+	connected := func(httptrace.GotConnInfo) {
+		timer.Stop()
+		m.await(end)
+	}
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: connected}), end
 }
 
 // authorize adds the password to requests to the server of the spec, and to no other. It is done here, since
@@ -134,10 +156,18 @@ func (m *meter) note(change func()) {
 	change()
 }
 
+// failed notes a request without an answer.
+func (m *meter) failed(err error) {
+	m.network = err
+	if r, ok := errors.AsType[refusal](err); ok && r.Refused() {
+		m.refused = r
+	}
+}
+
 // answered notes an answer.
 func (m *meter) answered(res *http.Response) {
 	m.status = res.StatusCode
-	m.retryAfter = retryAfter(res.Header.Get("Retry-After"))
+	m.retryAfter = retryafter.Parse(res.Header.Get("Retry-After"), m.clock.Now(), m.longest)
 	// A server without smart HTTP answers with a page or a plain list, which must not
 	// be taken for an outage.
 	m.notGit = res.StatusCode == http.StatusOK && !strings.HasPrefix(res.Header.Get("Content-Type"), "application/x-git-")
@@ -151,15 +181,15 @@ type truncated struct {
 // metered counts what is read.
 type metered struct {
 	io.ReadCloser
-	budget *budget
-	end    func()
+	meter *meter
+	end   func()
 }
 
 // Read implements io.Reader.
 func (b *metered) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if over := b.budget.take(n); over != nil {
-		return 0, over
+	n, err := b.meter.read(b.ReadCloser, p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		b.meter.note(func() { b.meter.network = err })
 	}
 	return n, err
 }
@@ -168,15 +198,6 @@ func (b *metered) Read(p []byte) (int, error) {
 func (b *metered) Close() error {
 	defer b.end()
 	return b.ReadCloser.Close()
-}
-
-// retryAfter reads seconds, the form that git servers send; an hour at most.
-func retryAfter(header string) time.Duration {
-	seconds, err := strconv.Atoi(header)
-	if err != nil || seconds < 0 {
-		return 0
-	}
-	return min(time.Duration(min(seconds, 3600))*time.Second, time.Hour)
 }
 
 // checkRedirect stays on the host of the spec: the reviewer of a spec sees one host, and
@@ -233,7 +254,10 @@ func (m *meter) statusFault(url string, err error) error {
 	case status >= 400 && status != http.StatusRequestTimeout:
 		return pipeline.Terminalf(pipeline.ReasonSourceInvalid, "spec.source.git.url: %s answers with HTTP status %d: use the address that git clone takes", url, status)
 	}
-	return pipeline.Transientf(pipeline.ReasonSourceUnavailable, "reading %s: %w", url, err)
+	if slow := m.pace.fault(url); slow != nil {
+		return slow
+	}
+	return unavailable("reading "+url, cmp.Or(m.network, err))
 }
 
 // denied is for an answer 401 or 403.
