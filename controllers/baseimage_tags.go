@@ -6,13 +6,13 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/name"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
 	"github.com/ibshafique/base-images/internal/pipeline"
+	"github.com/ibshafique/base-images/internal/registry"
 )
 
 // indexTags finds BaseImages by what they write: repository and tag in full.
@@ -29,13 +29,11 @@ func tagsOf(image *v1alpha1.BaseImage) []string {
 }
 
 func canonical(repository string) string {
-	host, path, _ := strings.Cut(repository, "/")
-	host = strings.TrimSuffix(strings.ToLower(host), ":443")
-	repo, err := name.NewRepository(host + "/" + path)
+	full, err := registry.CanonicalRepository(repository)
 	if err != nil {
 		return repository // It will be refused as what it is.
 	}
-	return repo.Name()
+	return full
 }
 
 // sharingTags are the images that write a tag which this one writes.

@@ -9,6 +9,15 @@ import (
 	"github.com/ibshafique/base-images/api/v1alpha1"
 )
 
+func TestATagHasOneNameHoweverItIsSpelt(t *testing.T) {
+	for _, spelling := range []string{"ghcr.io/base/one", "GHCR.io/base/one", "ghcr.io./base/one", "ghcr.io:443/base/one", "ghcr.io:0443/base/one"} {
+		image := &v1alpha1.BaseImage{Spec: v1alpha1.BaseImageSpec{Output: v1alpha1.Output{Repository: spelling, Tags: []v1alpha1.Tag{"1"}}}}
+		if got := tagsOf(image); len(got) != 1 || got[0] != "ghcr.io/base/one:1" {
+			t.Errorf("%s writes %v", spelling, got)
+		}
+	}
+}
+
 func TestWhoHasATag(t *testing.T) {
 	const tag = "registry.example/base/one:latest"
 	image := func(name string, age time.Duration, published ...string) *v1alpha1.BaseImage {

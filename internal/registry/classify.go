@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
@@ -53,12 +54,22 @@ type attempt struct {
 	doing string
 	// repository that was to be written; empty for a read.
 	repository string
+	// anonymous says that there were no credentials for its registry.
+	anonymous bool
 }
 
 func reading(doing string) attempt { return attempt{doing: doing} }
 
 func writing(doing string, repo name.Repository) attempt {
 	return attempt{doing: doing, repository: RepositoryName(repo)}
+}
+
+// writing is writing with what the client knows of credentials.
+func (c *Client) writing(doing string, repo name.Repository) attempt {
+	a := writing(doing, repo)
+	auth, err := c.credentials.Resolve(repo.Registry)
+	a.anonymous = err == nil && auth == authn.Anonymous
+	return a
 }
 
 // outcome is classify for a call with ctx. Calls share the login at a registry; one that
@@ -149,6 +160,10 @@ func (a attempt) unreadable(e *transport.Error, err error) error {
 func (a attempt) unwritable(e *transport.Error, err error) error {
 	switch e.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden:
+		if a.anonymous {
+			host, _, _ := strings.Cut(a.repository, "/")
+			return a.terminal(pipeline.ReasonPushDenied, err, "no credentials were sent: name a Secret that has an entry for "+host+" in spec.output.pushSecretRef")
+		}
 		return a.terminal(pipeline.ReasonPushDenied, err, "the credentials of the push secret may not write to "+a.repository+": check spec.output.pushSecretRef and the rights of its user")
 	case http.StatusNotFound:
 		return a.missing(e, err)

@@ -27,8 +27,9 @@ func backoff(tries int) remote.Backoff {
 // and tokens; make one per process, and one With per set of credentials, and keep them.
 type Client struct {
 	*shared
-	puller *remote.Puller
-	pusher *remote.Pusher
+	credentials *credentials
+	puller      *remote.Puller
+	pusher      *remote.Pusher
 }
 
 // shared is what all Clients of one Config have in common.
@@ -124,7 +125,7 @@ func (s *shared) client(keychain authn.Keychain) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a registry client: %w", err)
 	}
-	return &Client{shared: s, puller: puller, pusher: pusher}, nil
+	return &Client{shared: s, credentials: creds, puller: puller, pusher: pusher}, nil
 }
 
 // HTTPClient returns a client with the same rules for addresses, TLS and redirects, for

@@ -87,7 +87,7 @@ func (c *Client) PushImage(ctx context.Context, repo name.Repository, img v1.Ima
 		return name.Digest{}, reading("computing the digest of an image").outcome(ctx, err)
 	}
 	ref := repo.Digest(digest.String())
-	return ref, writing("pushing "+Name(ref), repo).outcome(ctx, c.pusher.Push(ctx, ref, img))
+	return ref, c.writing("pushing "+Name(ref), repo).outcome(ctx, c.pusher.Push(ctx, ref, img))
 }
 
 // PushIndex writes the manifest of idx by digest, and nothing else: the images that it

@@ -112,7 +112,7 @@ func manifestType(header types.MediaType, raw []byte) (types.MediaType, error) {
 func (c *Client) PutManifest(ctx context.Context, ref name.Reference, m Manifest) error {
 	ctx, cancel := context.WithTimeout(ctx, c.limits.RequestTimeout.Std())
 	defer cancel()
-	return writing("writing manifest "+Name(ref), ref.Context()).outcome(ctx, c.pusher.Put(ctx, ref, content{m}))
+	return c.writing("writing manifest "+Name(ref), ref.Context()).outcome(ctx, c.pusher.Put(ctx, ref, content{m}))
 }
 
 // Tag makes tag point to m, which must be in the same repository.

@@ -205,7 +205,7 @@ func TestTwoImagesCannotWriteOneTag(t *testing.T) {
 	o := newOperator(t)
 	holder := o.promoted("holder")
 	rival := &v1alpha1.BaseImage{ObjectMeta: metav1.ObjectMeta{Namespace: o.namespace, Name: "a-rival"}, Spec: *holder.Spec.DeepCopy()}
-	// Another spelling, and only one tag in common.
+	// One tag in common is enough.
 	rival.Spec.Output.Tags = []v1alpha1.Tag{"2", "latest"}
 	o.check(k8s.Create(t.Context(), rival), "creating the rival")
 	o.awaitCondition(rival, "Stalled", metav1.ConditionTrue, v1alpha1.ReasonOutputConflict)
