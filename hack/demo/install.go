@@ -34,12 +34,28 @@ func (d *demo) install(ctx context.Context) error {
 	if _, err := d.output(ctx, d.kubectl, "--namespace=basewright-system", "rollout", "status", "deployment/basewright-operator", "--timeout=5m"); err != nil {
 		return err
 	}
+	if err := d.awaitEndOfOldPods(ctx); err != nil {
+		return err
+	}
 	if _, err := d.output(ctx, d.kubectl, "wait", "--for=condition=Established", "--timeout=1m",
 		"crd/baseimages.basewright.dev", "crd/baseimagebuilds.basewright.dev"); err != nil {
 		return err
 	}
 	d.say("the operator is up")
 	return nil
+}
+
+// awaitEndOfOldPods waits for what rollout status does not: an operator that is being ended leads until it has ended.
+func (d *demo) awaitEndOfOldPods(ctx context.Context) error {
+	const operator = "app.kubernetes.io/component=operator"
+	current, err := d.output(ctx, d.kubectl, "--namespace=basewright-system", "get", "replicasets", "--selector="+operator,
+		"--output=jsonpath={.items[?(@.spec.replicas>0)].metadata.labels.pod-template-hash}")
+	if err != nil {
+		return err
+	}
+	_, err = d.output(ctx, d.kubectl, "--namespace=basewright-system", "wait", "--for=delete", "pod", "--timeout=2m",
+		"--selector="+operator+",pod-template-hash!="+current)
+	return err
 }
 
 // load pushes an image of one of our binaries and returns it by digest.
