@@ -209,6 +209,9 @@ func (r *BaseImageReconciler) resolveAndStart(ctx context.Context, s *state, p *
 	p.look = &look{revision: res.revision.ID, upstreams: len(res.upstreams)}
 	p.changedInputs(s.lastInputs(), res)
 	if !p.mayStart(s) {
+		if s.running() == nil { // It is as it was, after all.
+			r.polls.done(s, true, true)
+		}
 		return nil
 	}
 	if p.has(v1alpha1.BuildReasonSourceChanged) || p.has(v1alpha1.BuildReasonUpstreamChanged) {

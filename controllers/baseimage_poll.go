@@ -131,8 +131,8 @@ func (r *BaseImageReconciler) inputsChanged(ctx context.Context, s *state, p *pl
 		r.leaveAlone(s, p, err)
 	default:
 		r.polls.done(s, source, upstreams)
-		// What can't be built now is looked at again when the running build has ended.
-		r.polls.note(s, func(seen *polled) { seen.pending = changed && s.running() != nil })
+		// Until a build has been made of it: one may run that has to end first, or making it may fail.
+		r.polls.note(s, func(seen *polled) { seen.pending = changed })
 	}
 	return changed
 }
