@@ -11,6 +11,7 @@ const BuildRequestedAtAnnotation = "basewright.dev/build-requested-at"
 // BaseImageSpec is what a platform team wants of a base image.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.source.inline) || !has(self.dockerfile) || self.dockerfile == 'Dockerfile'",message="must be Dockerfile for an inline source",fieldPath=".dockerfile",reason=FieldValueInvalid
+// +kubebuilder:validation:XValidation:rule="!has(self.scan) || !has(self.scan.github) || has(self.source.git)",message="needs a git source: code scanning shows findings at a commit",fieldPath=".scan.github",reason=FieldValueForbidden
 type BaseImageSpec struct {
 	// source of the Dockerfile and its build context.
 	//
@@ -63,6 +64,21 @@ type BaseImageSpec struct {
 	// +optional
 	// +kubebuilder:default={refresh: Always}
 	Upstream UpstreamPolicy `json:"upstream,omitzero"`
+
+	// dockerfilePolicy says what the Dockerfile must be like.
+	//
+	// +optional
+	DockerfilePolicy DockerfilePolicy `json:"dockerfilePolicy,omitzero"`
+
+	// scan says which vulnerabilities refuse the image.
+	//
+	// +optional
+	Scan ScanPolicy `json:"scan,omitzero"`
+
+	// tests says what the image must be like, and what it must be able to do.
+	//
+	// +optional
+	Tests TestPolicy `json:"tests,omitzero"`
 
 	// schedule of rebuilds in cron format with five fields, or @daily, @weekly and the like
 	// (https://pkg.go.dev/github.com/robfig/cron/v3). Default: Sundays at midnight.
@@ -256,6 +272,22 @@ type PromotedImage struct {
 	// +kubebuilder:validation:MaxLength=63
 	Build string `json:"build,omitempty"`
 
+	// vulnerabilities by severity; not set where no packages were found.
+	//
+	// +optional
+	Vulnerabilities *VulnerabilityCounts `json:"vulnerabilities,omitempty"`
+
+	// packages of the platform that has the most; 0 means that the scanners found nothing that they could judge.
+	//
+	// +optional
+	Packages *int32 `json:"packages,omitempty"`
+
+	// tests for people: platforms whose runtime tests passed, of all, for example 2/2 or 1/2, 1 skipped.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Tests string `json:"tests,omitempty"`
+
 	// builtAt is when that build finished.
 	//
 	// +optional
@@ -315,12 +347,16 @@ type BuildSummary struct {
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Digest",type=string,JSONPath=`.status.image.shortDigest`
 // +kubebuilder:printcolumn:name="Platforms",type=string,JSONPath=`.status.image.architectures`
+// +kubebuilder:printcolumn:name="Critical",type=integer,JSONPath=`.status.image.vulnerabilities.critical`
 // +kubebuilder:printcolumn:name="Last Built",type=date,JSONPath=`.status.image.builtAt`
 // +kubebuilder:printcolumn:name="Next Build",type=string,JSONPath=`.status.nextBuild`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Repository",type=string,priority=1,JSONPath=`.spec.output.repository`
 // +kubebuilder:printcolumn:name="Resolved",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Resolved")].status`
 // +kubebuilder:printcolumn:name="Size",type=string,priority=1,JSONPath=`.status.image.size`
+// +kubebuilder:printcolumn:name="High",type=integer,priority=1,JSONPath=`.status.image.vulnerabilities.high`
+// +kubebuilder:printcolumn:name="Packages",type=integer,priority=1,JSONPath=`.status.image.packages`
+// +kubebuilder:printcolumn:name="Tests",type=string,priority=1,JSONPath=`.status.image.tests`
 // +kubebuilder:printcolumn:name="Build Reason",type=string,priority=1,JSONPath=`.status.latestBuild.reason`
 type BaseImage struct {
 	metav1.TypeMeta `json:",inline"`

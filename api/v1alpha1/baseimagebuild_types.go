@@ -6,7 +6,7 @@ import (
 
 // BuildReasonType is why a build was started.
 //
-// +kubebuilder:validation:Enum=SpecChanged;SourceChanged;UpstreamChanged;Scheduled;Requested;Retried;CredentialsChanged;BuildDeleted
+// +kubebuilder:validation:Enum=SpecChanged;SourceChanged;UpstreamChanged;Scheduled;Requested;Retried;CredentialsChanged;BuildDeleted;PolicyChanged
 type BuildReasonType string
 
 const (
@@ -26,6 +26,9 @@ const (
 	BuildReasonCredentialsChanged BuildReasonType = "CredentialsChanged"
 	// BuildReasonBuildDeleted means: somebody has deleted the newest build before it had ended.
 	BuildReasonBuildDeleted BuildReasonType = "BuildDeleted"
+	// BuildReasonPolicyChanged means: spec.dockerfilePolicy, spec.scan or spec.tests, or a ConfigMap that they name, has
+	// changed.
+	BuildReasonPolicyChanged BuildReasonType = "PolicyChanged"
 )
 
 // BuildReason is one reason with what changed.
@@ -67,6 +70,24 @@ type BuildInputs struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=71
 	Upstream string `json:"upstream,omitempty"`
+
+	// policy is a digest of spec.dockerfilePolicy, spec.scan and spec.tests; empty if none is set.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=71
+	Policy string `json:"policy,omitempty"`
+
+	// rules is a digest of the ConfigMap of spec.dockerfilePolicy.extraRules; empty without one.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=71
+	Rules string `json:"rules,omitempty"`
+
+	// vex is a digest of the ConfigMap of spec.scan.vexRef; empty without one.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=71
+	VEX string `json:"vex,omitempty"`
 
 	// scheduledFor is the time of the schedule that the build was for, in RFC 3339.
 	//
@@ -230,6 +251,21 @@ type BaseImageBuildSpec struct {
 	// +required
 	Output Output `json:"output"`
 
+	// dockerfilePolicy as the BaseImage had it.
+	//
+	// +optional
+	DockerfilePolicy DockerfilePolicy `json:"dockerfilePolicy,omitzero"`
+
+	// scan as the BaseImage had it.
+	//
+	// +optional
+	Scan ScanPolicy `json:"scan,omitzero"`
+
+	// tests as the BaseImage had it.
+	//
+	// +optional
+	Tests TestPolicy `json:"tests,omitzero"`
+
 	// timeout of the whole build, from its start; waiting in the queue does not count.
 	//
 	// +required
@@ -239,16 +275,24 @@ type BaseImageBuildSpec struct {
 
 // BuildPhase is how far a build has come.
 //
-// +kubebuilder:validation:Enum=Queued;Building;Indexing;Promoting;Succeeded;Failed;Superseded
+// +kubebuilder:validation:Enum=Queued;Checking;Building;Indexing;Inspecting;Scanning;Testing;Promoting;Succeeded;Failed;Superseded
 type BuildPhase string
 
 const (
 	// PhaseQueued means: it waits for a slot, or for the build that it supersedes to end.
 	PhaseQueued BuildPhase = "Queued"
+	// PhaseChecking means: the Dockerfile policy looks at the Dockerfile.
+	PhaseChecking BuildPhase = "Checking"
 	// PhaseBuilding means: a Job runs for each platform.
 	PhaseBuilding BuildPhase = "Building"
 	// PhaseIndexing means: what was pushed is read back and checked, the index is assembled.
 	PhaseIndexing BuildPhase = "Indexing"
+	// PhaseInspecting means: the file system of each platform is checked.
+	PhaseInspecting BuildPhase = "Inspecting"
+	// PhaseScanning means: a Job makes SBOMs and looks for vulnerabilities.
+	PhaseScanning BuildPhase = "Scanning"
+	// PhaseTesting means: a pod of the image runs for each platform.
+	PhaseTesting BuildPhase = "Testing"
 	// PhasePromoting means: the tags are moved.
 	PhasePromoting BuildPhase = "Promoting"
 	// PhaseSucceeded means: the tags point to the new index. Final.
@@ -284,8 +328,9 @@ type PlatformImage struct {
 
 // BaseImageBuildStatus is the evidence of a build.
 type BaseImageBuildStatus struct {
-	// conditions: one for each phase (Built, Indexed, Promoted), Succeeded for the whole, and
-	// while they are true Reconciling and Stalled.
+	// conditions: one for each phase (DockerfilePolicyPassed, Built, Indexed, Inspected, ScanPassed, TestsPassed,
+	// Promoted), Succeeded for the whole, SARIFUploaded where it was asked for, and while they are true Reconciling and
+	// Stalled.
 	//
 	// +optional
 	// +listType=map
@@ -332,6 +377,26 @@ type BaseImageBuildStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=71
 	Digest string `json:"digest,omitempty"`
+
+	// dockerfilePolicy is what the Dockerfile policy found.
+	//
+	// +optional
+	DockerfilePolicy *PolicyResult `json:"dockerfilePolicy,omitempty"`
+
+	// scan is what the scanners found.
+	//
+	// +optional
+	Scan *ScanResult `json:"scan,omitempty"`
+
+	// tests is what the runtime tests found.
+	//
+	// +optional
+	Tests *TestResult `json:"tests,omitempty"`
+
+	// codeScanning is how far the upload to GitHub has come.
+	//
+	// +optional
+	CodeScanning *CodeScanningUpload `json:"codeScanning,omitempty"`
 
 	// completedAt is when it succeeded, failed or was superseded.
 	//

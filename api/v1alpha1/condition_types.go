@@ -1,7 +1,7 @@
 package v1alpha1
 
-// Condition types. Ready, Built, Indexed, Promoted and Succeeded are good when True; Reconciling
-// and Stalled are present only while True, as kstatus asks.
+// Condition types. All but Reconciling and Stalled are good when True; those two are present only while True, as
+// kstatus asks.
 const (
 	// ConditionReady on a BaseImage: the tags point to an image that was built from the present spec
 	// by the newest build that was due.
@@ -15,10 +15,20 @@ const (
 	// request or the schedule tries again; inputs that can't be resolved are looked at again after five minutes.
 	ConditionStalled = "Stalled"
 
+	// ConditionDockerfilePolicyPassed on a BaseImageBuild: no rule of the Dockerfile policy refuses the Dockerfile.
+	ConditionDockerfilePolicyPassed = "DockerfilePolicyPassed"
 	// ConditionBuilt on a BaseImageBuild: every platform was built and pushed by digest.
 	ConditionBuilt = "Built"
 	// ConditionIndexed: what was pushed was read back and checked, and the index was pushed by digest.
 	ConditionIndexed = "Indexed"
+	// ConditionInspected: the file system and the config of every platform are what spec.tests asks for.
+	ConditionInspected = "Inspected"
+	// ConditionScanPassed: SBOMs and scans of every platform are in the registry, and no vulnerability refuses the image.
+	ConditionScanPassed = "ScanPassed"
+	// ConditionTestsPassed: the runtime tests passed on every platform that a node can run.
+	ConditionTestsPassed = "TestsPassed"
+	// ConditionSARIFUploaded: GitHub has Trivy's findings. It decides nothing about the build.
+	ConditionSARIFUploaded = "SARIFUploaded"
 	// ConditionPromoted: every tag points to the index.
 	ConditionPromoted = "Promoted"
 	// ConditionSucceeded: the whole build. False only when it has failed for good.
@@ -41,6 +51,14 @@ const (
 	ReasonOutputConflict = "OutputConflict"
 	// ReasonSuspended: spec.suspend keeps a build that is due from starting.
 	ReasonSuspended = "Suspended"
+	// ReasonScanning: the scan Job runs.
+	ReasonScanning = "Scanning"
+	// ReasonTesting: test pods run.
+	ReasonTesting = "Testing"
+	// ReasonNoPackagesFound: the scan passed, and the scanners found no package that they could judge.
+	ReasonNoPackagesFound = "NoPackagesFound"
+	// ReasonTestsSkipped: no node can run the image on at least one platform, where nothing was tested.
+	ReasonTestsSkipped = "TestsSkipped"
 	// ReasonSucceeded: a phase or a build is done.
 	ReasonSucceeded = "Succeeded"
 	// ReasonPending: a phase was not reached yet.

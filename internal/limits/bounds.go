@@ -27,6 +27,10 @@ func Maximum() Limits {
 			WorkspaceBytes: 64 << 30, LayoutBytes: 256 << 30, MessageBytes: 4 << 10, MessageLines: 100,
 			ResolveTimeout: Duration(time.Hour), PassTimeout: Duration(2 * time.Hour),
 		},
+		Scan: Scan{
+			DatabaseBytes: 16 << 30, ExpandedBytes: 64 << 30, ReportBytes: 256 << 20, Matches: 1_000_000,
+			VolumeBytes: 256 << 30, DownloadTimeout: Duration(time.Hour),
+		},
 	}
 }
 

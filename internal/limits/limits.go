@@ -15,6 +15,8 @@ type Limits struct {
 	Registry Registry `json:"registry,omitzero"`
 	// Build bounds build pods and the passes over builds.
 	Build Build `json:"build,omitzero"`
+	// Scan bounds vulnerability databases and reports.
+	Scan Scan `json:"scan,omitzero"`
 }
 
 // Source bounds git repositories and build contexts.
@@ -94,9 +96,37 @@ type Build struct {
 	PassTimeout Duration `json:"passTimeout,omitzero"`
 }
 
+// Scan bounds vulnerability databases and reports.
+type Scan struct {
+	// DatabaseBytes of one vulnerability database, compressed. Default: 1Gi; at most 16Gi.
+	DatabaseBytes Bytes `json:"databaseBytes,omitzero"`
+	// ExpandedBytes of one vulnerability database, decompressed. Default: 8Gi; at most 64Gi.
+	ExpandedBytes Bytes `json:"expandedBytes,omitzero"`
+	// ReportBytes of one report. Default: 32Mi; at most 256Mi.
+	ReportBytes Bytes `json:"reportBytes,omitzero"`
+	// Matches are vulnerabilities of one report. Default: 50000; at most 1000000.
+	Matches int `json:"matches,omitzero"`
+	// VolumeBytes of each of the volumes of a scan: images, databases and reports. Default: 16Gi; at most 256Gi.
+	VolumeBytes Bytes `json:"volumeBytes,omitzero"`
+	// DownloadTimeout of one vulnerability database. Default: 10m; at most 1h.
+	DownloadTimeout Duration `json:"downloadTimeout,omitzero"`
+}
+
+// WithDefaults fills in zero fields.
+func (l Scan) WithDefaults() Scan {
+	return Scan{
+		DatabaseBytes:   cmp.Or(l.DatabaseBytes, 1<<30),
+		ExpandedBytes:   cmp.Or(l.ExpandedBytes, 8<<30),
+		ReportBytes:     cmp.Or(l.ReportBytes, 32<<20),
+		Matches:         cmp.Or(l.Matches, 50_000),
+		VolumeBytes:     cmp.Or(l.VolumeBytes, 16<<30),
+		DownloadTimeout: cmp.Or(l.DownloadTimeout, Duration(10*time.Minute)),
+	}
+}
+
 // WithDefaults fills in zero fields.
 func (l Limits) WithDefaults() Limits {
-	return Limits{Source: l.Source.WithDefaults(), Registry: l.Registry.WithDefaults(), Build: l.Build.WithDefaults()}
+	return Limits{Source: l.Source.WithDefaults(), Registry: l.Registry.WithDefaults(), Build: l.Build.WithDefaults(), Scan: l.Scan.WithDefaults()}
 }
 
 // WithDefaults fills in zero fields.

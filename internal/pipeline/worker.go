@@ -50,6 +50,8 @@ type WorkerInput struct {
 	PrivateHosts []string `json:"privateHosts,omitempty"`
 	// TokenHosts may see the credentials of their registry.
 	TokenHosts []TokenHost `json:"tokenHosts,omitempty"`
+	// Scan is set for a scan, and for nothing else.
+	Scan *ScanInput `json:"scan,omitempty"`
 	// Limits of what is read.
 	Limits limits.Limits `json:"limits,omitzero"`
 }
@@ -77,6 +79,8 @@ type GitInput struct {
 type WorkerReport struct {
 	// Digest of the manifest that was pushed.
 	Digest string `json:"digest,omitempty"`
+	// Scan has the reports of a scan by platform.
+	Scan map[string]ScanReports `json:"scan,omitempty"`
 	// Reason and Message of a failure.
 	Reason  string `json:"reason,omitempty"`
 	Message string `json:"message,omitempty"`

@@ -36,6 +36,12 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.BuildReasonApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("BuildSummary"):
 		return &apiv1alpha1.BuildSummaryApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("CodeScanningUpload"):
+		return &apiv1alpha1.CodeScanningUploadApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("DockerfilePolicy"):
+		return &apiv1alpha1.DockerfilePolicyApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("GitHubCodeScanning"):
+		return &apiv1alpha1.GitHubCodeScanningApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GitSource"):
 		return &apiv1alpha1.GitSourceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("History"):
@@ -50,14 +56,40 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.PlatformBuildApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PlatformImage"):
 		return &apiv1alpha1.PlatformImageApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("PlatformReports"):
+		return &apiv1alpha1.PlatformReportsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("PlatformTests"):
+		return &apiv1alpha1.PlatformTestsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("PolicyException"):
+		return &apiv1alpha1.PolicyExceptionApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("PolicyResult"):
+		return &apiv1alpha1.PolicyResultApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PromotedImage"):
 		return &apiv1alpha1.PromotedImageApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ResolvedUpstream"):
 		return &apiv1alpha1.ResolvedUpstreamApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("SARIFUpload"):
+		return &apiv1alpha1.SARIFUploadApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ScannerGate"):
+		return &apiv1alpha1.ScannerGateApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ScanPolicy"):
+		return &apiv1alpha1.ScanPolicyApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ScanResult"):
+		return &apiv1alpha1.ScanResultApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Source"):
 		return &apiv1alpha1.SourceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("TestPolicy"):
+		return &apiv1alpha1.TestPolicyApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("TestResult"):
+		return &apiv1alpha1.TestResultApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("UpstreamPolicy"):
 		return &apiv1alpha1.UpstreamPolicyApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("VulnerabilityCounts"):
+		return &apiv1alpha1.VulnerabilityCountsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("VulnerabilityDatabase"):
+		return &apiv1alpha1.VulnerabilityDatabaseApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Waiver"):
+		return &apiv1alpha1.WaiverApplyConfiguration{}
 
 	}
 	return nil

@@ -23,6 +23,8 @@ func Parser() *typed.Parser {
 var parserOnce sync.Once
 var parser *typed.Parser
 var schemaYAML = typed.YAMLObject(`types:
+- name: com.github.ibshafique.base-images.api.v1alpha1.Allowance
+  scalar: string
 - name: com.github.ibshafique.base-images.api.v1alpha1.BaseImage
   map:
     fields:
@@ -82,6 +84,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: dockerfilePath
       type:
         scalar: string
+    - name: dockerfilePolicy
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.DockerfilePolicy
     - name: inputs
       type:
         namedType: com.github.ibshafique.base-images.api.v1alpha1.BuildInputs
@@ -108,6 +113,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: retry
       type:
         scalar: numeric
+    - name: scan
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.ScanPolicy
     - name: source
       type:
         namedType: com.github.ibshafique.base-images.api.v1alpha1.Source
@@ -120,6 +128,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: target
       type:
         scalar: string
+    - name: tests
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.TestPolicy
     - name: timeout
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
@@ -132,6 +143,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.ibshafique.base-images.api.v1alpha1.BaseImageBuildStatus
   map:
     fields:
+    - name: codeScanning
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.CodeScanningUpload
     - name: completedAt
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
@@ -146,6 +160,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: digest
       type:
         scalar: string
+    - name: dockerfilePolicy
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.PolicyResult
     - name: duration
       type:
         scalar: string
@@ -169,9 +186,15 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: retryable
       type:
         scalar: boolean
+    - name: scan
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.ScanResult
     - name: startedAt
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: tests
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.TestResult
 - name: com.github.ibshafique.base-images.api.v1alpha1.BaseImageSpec
   map:
     fields:
@@ -187,6 +210,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: string
       default: Dockerfile
+    - name: dockerfilePolicy
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.DockerfilePolicy
     - name: history
       type:
         namedType: com.github.ibshafique.base-images.api.v1alpha1.History
@@ -213,6 +239,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: retries
       type:
         scalar: numeric
+    - name: scan
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.ScanPolicy
     - name: schedule
       type:
         scalar: string
@@ -229,6 +258,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: target
       type:
         scalar: string
+    - name: tests
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.TestPolicy
     - name: timeZone
       type:
         scalar: string
@@ -282,6 +314,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.ibshafique.base-images.api.v1alpha1.BuildInputs
   map:
     fields:
+    - name: policy
+      type:
+        scalar: string
     - name: pushSecret
       type:
         scalar: string
@@ -291,6 +326,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: revision
       type:
         scalar: string
+    - name: rules
+      type:
+        scalar: string
     - name: scheduledFor
       type:
         scalar: string
@@ -298,6 +336,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: string
     - name: upstream
+      type:
+        scalar: string
+    - name: vex
       type:
         scalar: string
 - name: com.github.ibshafique.base-images.api.v1alpha1.BuildPhase
@@ -340,8 +381,54 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: reason
       type:
         scalar: string
+- name: com.github.ibshafique.base-images.api.v1alpha1.CodeScanningUpload
+  map:
+    fields:
+    - name: attempts
+      type:
+        scalar: numeric
+    - name: nextAttempt
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: uploads
+      type:
+        list:
+          elementType:
+            namedType: com.github.ibshafique.base-images.api.v1alpha1.SARIFUpload
+          elementRelationship: associative
+          keys:
+          - platform
+- name: com.github.ibshafique.base-images.api.v1alpha1.DockerfilePolicy
+  map:
+    fields:
+    - name: exceptions
+      type:
+        list:
+          elementType:
+            namedType: com.github.ibshafique.base-images.api.v1alpha1.PolicyException
+          elementRelationship: associative
+          keys:
+          - rule
+    - name: extraRules
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.LocalReference
+    - name: failOn
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.PolicySeverity
 - name: com.github.ibshafique.base-images.api.v1alpha1.FileContent
   scalar: string
+- name: com.github.ibshafique.base-images.api.v1alpha1.GitHubCodeScanning
+  map:
+    fields:
+    - name: ref
+      type:
+        scalar: string
+    - name: repository
+      type:
+        scalar: string
+    - name: tokenSecretRef
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.LocalReference
 - name: com.github.ibshafique.base-images.api.v1alpha1.GitSource
   map:
     fields:
@@ -434,6 +521,92 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: size
       type:
         scalar: numeric
+- name: com.github.ibshafique.base-images.api.v1alpha1.PlatformReports
+  map:
+    fields:
+    - name: cyclonedx
+      type:
+        scalar: string
+    - name: grype
+      type:
+        scalar: string
+    - name: packages
+      type:
+        scalar: numeric
+    - name: platform
+      type:
+        scalar: string
+    - name: sarif
+      type:
+        scalar: string
+    - name: spdx
+      type:
+        scalar: string
+    - name: trivy
+      type:
+        scalar: string
+- name: com.github.ibshafique.base-images.api.v1alpha1.PlatformTests
+  map:
+    fields:
+    - name: failed
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+    - name: outcome
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.TestOutcome
+    - name: passed
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+    - name: platform
+      type:
+        scalar: string
+    - name: report
+      type:
+        scalar: string
+- name: com.github.ibshafique.base-images.api.v1alpha1.PolicyException
+  map:
+    fields:
+    - name: expires
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: reason
+      type:
+        scalar: string
+    - name: rule
+      type:
+        scalar: string
+- name: com.github.ibshafique.base-images.api.v1alpha1.PolicyResult
+  map:
+    fields:
+    - name: denied
+      type:
+        scalar: numeric
+    - name: excepted
+      type:
+        scalar: numeric
+    - name: expired
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+    - name: findings
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+    - name: warned
+      type:
+        scalar: numeric
+- name: com.github.ibshafique.base-images.api.v1alpha1.PolicySeverity
+  scalar: string
 - name: com.github.ibshafique.base-images.api.v1alpha1.PromotedImage
   map:
     fields:
@@ -449,6 +622,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: digest
       type:
         scalar: string
+    - name: packages
+      type:
+        scalar: numeric
     - name: platforms
       type:
         list:
@@ -478,6 +654,12 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             namedType: com.github.ibshafique.base-images.api.v1alpha1.Tag
           elementRelationship: associative
+    - name: tests
+      type:
+        scalar: string
+    - name: vulnerabilities
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.VulnerabilityCounts
 - name: com.github.ibshafique.base-images.api.v1alpha1.RefreshPolicy
   scalar: string
 - name: com.github.ibshafique.base-images.api.v1alpha1.ResolvedUpstream
@@ -495,6 +677,97 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: ref
       type:
         scalar: string
+- name: com.github.ibshafique.base-images.api.v1alpha1.SARIFUpload
+  map:
+    fields:
+    - name: id
+      type:
+        scalar: string
+    - name: platform
+      type:
+        scalar: string
+- name: com.github.ibshafique.base-images.api.v1alpha1.ScanPolicy
+  map:
+    fields:
+    - name: github
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.GitHubCodeScanning
+    - name: grype
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.ScannerGate
+    - name: onlyFixed
+      type:
+        scalar: boolean
+    - name: trivy
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.ScannerGate
+    - name: vexRef
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.LocalReference
+    - name: waivers
+      type:
+        list:
+          elementType:
+            namedType: com.github.ibshafique.base-images.api.v1alpha1.Waiver
+          elementRelationship: atomic
+- name: com.github.ibshafique.base-images.api.v1alpha1.ScanResult
+  map:
+    fields:
+    - name: databases
+      type:
+        list:
+          elementType:
+            namedType: com.github.ibshafique.base-images.api.v1alpha1.VulnerabilityDatabase
+          elementRelationship: associative
+          keys:
+          - scanner
+    - name: expired
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+    - name: findings
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+    - name: onlyGrype
+      type:
+        scalar: numeric
+    - name: onlyTrivy
+      type:
+        scalar: numeric
+    - name: packages
+      type:
+        scalar: numeric
+    - name: platforms
+      type:
+        list:
+          elementType:
+            namedType: com.github.ibshafique.base-images.api.v1alpha1.PlatformReports
+          elementRelationship: associative
+          keys:
+          - platform
+    - name: refusing
+      type:
+        scalar: numeric
+    - name: vex
+      type:
+        scalar: numeric
+    - name: vulnerabilities
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.VulnerabilityCounts
+    - name: waived
+      type:
+        scalar: numeric
+- name: com.github.ibshafique.base-images.api.v1alpha1.ScannerGate
+  map:
+    fields:
+    - name: failOn
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.VulnerabilityThreshold
 - name: com.github.ibshafique.base-images.api.v1alpha1.Source
   map:
     fields:
@@ -512,6 +785,52 @@ var schemaYAML = typed.YAMLObject(`types:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
 - name: com.github.ibshafique.base-images.api.v1alpha1.Tag
   scalar: string
+- name: com.github.ibshafique.base-images.api.v1alpha1.TestOutcome
+  scalar: string
+- name: com.github.ibshafique.base-images.api.v1alpha1.TestPolicy
+  map:
+    fields:
+    - name: command
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+    - name: maxSize
+      type:
+        namedType: io.k8s.apimachinery.pkg.api.resource.Quantity
+    - name: packageManagers
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.Allowance
+    - name: requiredLabels
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: setuidFiles
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.Allowance
+    - name: shells
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.Allowance
+    - name: user
+      type:
+        scalar: numeric
+- name: com.github.ibshafique.base-images.api.v1alpha1.TestResult
+  map:
+    fields:
+    - name: platforms
+      type:
+        list:
+          elementType:
+            namedType: com.github.ibshafique.base-images.api.v1alpha1.PlatformTests
+          elementRelationship: associative
+          keys:
+          - platform
+    - name: summary
+      type:
+        scalar: string
 - name: com.github.ibshafique.base-images.api.v1alpha1.UpstreamPolicy
   map:
     fields:
@@ -522,6 +841,56 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: com.github.ibshafique.base-images.api.v1alpha1.RefreshPolicy
       default: Always
+- name: com.github.ibshafique.base-images.api.v1alpha1.VulnerabilityCounts
+  map:
+    fields:
+    - name: critical
+      type:
+        scalar: numeric
+    - name: high
+      type:
+        scalar: numeric
+    - name: low
+      type:
+        scalar: numeric
+    - name: medium
+      type:
+        scalar: numeric
+    - name: negligible
+      type:
+        scalar: numeric
+    - name: unknown
+      type:
+        scalar: numeric
+- name: com.github.ibshafique.base-images.api.v1alpha1.VulnerabilityDatabase
+  map:
+    fields:
+    - name: age
+      type:
+        scalar: string
+    - name: builtAt
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: scanner
+      type:
+        scalar: string
+- name: com.github.ibshafique.base-images.api.v1alpha1.VulnerabilityThreshold
+  scalar: string
+- name: com.github.ibshafique.base-images.api.v1alpha1.Waiver
+  map:
+    fields:
+    - name: expires
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: id
+      type:
+        scalar: string
+    - name: package
+      type:
+        scalar: string
+    - name: reason
+      type:
+        scalar: string
 - name: io.k8s.api.core.v1.ResourceClaim
   map:
     fields:

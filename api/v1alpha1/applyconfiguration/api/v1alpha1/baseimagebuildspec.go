@@ -46,6 +46,12 @@ type BaseImageBuildSpecApplyConfiguration struct {
 	Platforms []PlatformBuildApplyConfiguration `json:"platforms,omitempty"`
 	// output is where the image is published.
 	Output *OutputApplyConfiguration `json:"output,omitempty"`
+	// dockerfilePolicy as the BaseImage had it.
+	DockerfilePolicy *DockerfilePolicyApplyConfiguration `json:"dockerfilePolicy,omitempty"`
+	// scan as the BaseImage had it.
+	Scan *ScanPolicyApplyConfiguration `json:"scan,omitempty"`
+	// tests as the BaseImage had it.
+	Tests *TestPolicyApplyConfiguration `json:"tests,omitempty"`
 	// timeout of the whole build, from its start; waiting in the queue does not count.
 	Timeout *v1.Duration `json:"timeout,omitempty"`
 }
@@ -201,6 +207,30 @@ func (b *BaseImageBuildSpecApplyConfiguration) WithPlatforms(values ...*Platform
 // If called multiple times, the Output field is set to the value of the last call.
 func (b *BaseImageBuildSpecApplyConfiguration) WithOutput(value *OutputApplyConfiguration) *BaseImageBuildSpecApplyConfiguration {
 	b.Output = value
+	return b
+}
+
+// WithDockerfilePolicy sets the DockerfilePolicy field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the DockerfilePolicy field is set to the value of the last call.
+func (b *BaseImageBuildSpecApplyConfiguration) WithDockerfilePolicy(value *DockerfilePolicyApplyConfiguration) *BaseImageBuildSpecApplyConfiguration {
+	b.DockerfilePolicy = value
+	return b
+}
+
+// WithScan sets the Scan field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Scan field is set to the value of the last call.
+func (b *BaseImageBuildSpecApplyConfiguration) WithScan(value *ScanPolicyApplyConfiguration) *BaseImageBuildSpecApplyConfiguration {
+	b.Scan = value
+	return b
+}
+
+// WithTests sets the Tests field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Tests field is set to the value of the last call.
+func (b *BaseImageBuildSpecApplyConfiguration) WithTests(value *TestPolicyApplyConfiguration) *BaseImageBuildSpecApplyConfiguration {
+	b.Tests = value
 	return b
 }
 

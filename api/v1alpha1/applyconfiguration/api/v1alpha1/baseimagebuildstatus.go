@@ -13,8 +13,9 @@ import (
 //
 // BaseImageBuildStatus is the evidence of a build.
 type BaseImageBuildStatusApplyConfiguration struct {
-	// conditions: one for each phase (Built, Indexed, Promoted), Succeeded for the whole, and
-	// while they are true Reconciling and Stalled.
+	// conditions: one for each phase (DockerfilePolicyPassed, Built, Indexed, Inspected, ScanPassed, TestsPassed,
+	// Promoted), Succeeded for the whole, SARIFUploaded where it was asked for, and while they are true Reconciling and
+	// Stalled.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// observedGeneration is the generation that this status describes.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
@@ -31,6 +32,14 @@ type BaseImageBuildStatusApplyConfiguration struct {
 	Platforms []PlatformImageApplyConfiguration `json:"platforms,omitempty"`
 	// digest of the index.
 	Digest *string `json:"digest,omitempty"`
+	// dockerfilePolicy is what the Dockerfile policy found.
+	DockerfilePolicy *PolicyResultApplyConfiguration `json:"dockerfilePolicy,omitempty"`
+	// scan is what the scanners found.
+	Scan *ScanResultApplyConfiguration `json:"scan,omitempty"`
+	// tests is what the runtime tests found.
+	Tests *TestResultApplyConfiguration `json:"tests,omitempty"`
+	// codeScanning is how far the upload to GitHub has come.
+	CodeScanning *CodeScanningUploadApplyConfiguration `json:"codeScanning,omitempty"`
 	// completedAt is when it succeeded, failed or was superseded.
 	CompletedAt *metav1.Time `json:"completedAt,omitempty"`
 	// duration from start to completion for people, for example 1m12s.
@@ -114,6 +123,38 @@ func (b *BaseImageBuildStatusApplyConfiguration) WithPlatforms(values ...*Platfo
 // If called multiple times, the Digest field is set to the value of the last call.
 func (b *BaseImageBuildStatusApplyConfiguration) WithDigest(value string) *BaseImageBuildStatusApplyConfiguration {
 	b.Digest = &value
+	return b
+}
+
+// WithDockerfilePolicy sets the DockerfilePolicy field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the DockerfilePolicy field is set to the value of the last call.
+func (b *BaseImageBuildStatusApplyConfiguration) WithDockerfilePolicy(value *PolicyResultApplyConfiguration) *BaseImageBuildStatusApplyConfiguration {
+	b.DockerfilePolicy = value
+	return b
+}
+
+// WithScan sets the Scan field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Scan field is set to the value of the last call.
+func (b *BaseImageBuildStatusApplyConfiguration) WithScan(value *ScanResultApplyConfiguration) *BaseImageBuildStatusApplyConfiguration {
+	b.Scan = value
+	return b
+}
+
+// WithTests sets the Tests field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Tests field is set to the value of the last call.
+func (b *BaseImageBuildStatusApplyConfiguration) WithTests(value *TestResultApplyConfiguration) *BaseImageBuildStatusApplyConfiguration {
+	b.Tests = value
+	return b
+}
+
+// WithCodeScanning sets the CodeScanning field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the CodeScanning field is set to the value of the last call.
+func (b *BaseImageBuildStatusApplyConfiguration) WithCodeScanning(value *CodeScanningUploadApplyConfiguration) *BaseImageBuildStatusApplyConfiguration {
+	b.CodeScanning = value
 	return b
 }
 

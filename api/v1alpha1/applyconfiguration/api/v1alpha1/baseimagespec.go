@@ -26,6 +26,12 @@ type BaseImageSpecApplyConfiguration struct {
 	Output *OutputApplyConfiguration `json:"output,omitempty"`
 	// upstream is about the images that the Dockerfile starts from.
 	Upstream *UpstreamPolicyApplyConfiguration `json:"upstream,omitempty"`
+	// dockerfilePolicy says what the Dockerfile must be like.
+	DockerfilePolicy *DockerfilePolicyApplyConfiguration `json:"dockerfilePolicy,omitempty"`
+	// scan says which vulnerabilities refuse the image.
+	Scan *ScanPolicyApplyConfiguration `json:"scan,omitempty"`
+	// tests says what the image must be like, and what it must be able to do.
+	Tests *TestPolicyApplyConfiguration `json:"tests,omitempty"`
 	// schedule of rebuilds in cron format with five fields, or @daily, @weekly and the like
 	// (https://pkg.go.dev/github.com/robfig/cron/v3). Default: Sundays at midnight.
 	Schedule *string `json:"schedule,omitempty"`
@@ -120,6 +126,30 @@ func (b *BaseImageSpecApplyConfiguration) WithOutput(value *OutputApplyConfigura
 // If called multiple times, the Upstream field is set to the value of the last call.
 func (b *BaseImageSpecApplyConfiguration) WithUpstream(value *UpstreamPolicyApplyConfiguration) *BaseImageSpecApplyConfiguration {
 	b.Upstream = value
+	return b
+}
+
+// WithDockerfilePolicy sets the DockerfilePolicy field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the DockerfilePolicy field is set to the value of the last call.
+func (b *BaseImageSpecApplyConfiguration) WithDockerfilePolicy(value *DockerfilePolicyApplyConfiguration) *BaseImageSpecApplyConfiguration {
+	b.DockerfilePolicy = value
+	return b
+}
+
+// WithScan sets the Scan field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Scan field is set to the value of the last call.
+func (b *BaseImageSpecApplyConfiguration) WithScan(value *ScanPolicyApplyConfiguration) *BaseImageSpecApplyConfiguration {
+	b.Scan = value
+	return b
+}
+
+// WithTests sets the Tests field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Tests field is set to the value of the last call.
+func (b *BaseImageSpecApplyConfiguration) WithTests(value *TestPolicyApplyConfiguration) *BaseImageSpecApplyConfiguration {
+	b.Tests = value
 	return b
 }
 

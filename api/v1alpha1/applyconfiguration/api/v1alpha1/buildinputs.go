@@ -13,6 +13,12 @@ type BuildInputsApplyConfiguration struct {
 	Revision *string `json:"revision,omitempty"`
 	// upstream is a digest over the digests of all external images.
 	Upstream *string `json:"upstream,omitempty"`
+	// policy is a digest of spec.dockerfilePolicy, spec.scan and spec.tests; empty if none is set.
+	Policy *string `json:"policy,omitempty"`
+	// rules is a digest of the ConfigMap of spec.dockerfilePolicy.extraRules; empty without one.
+	Rules *string `json:"rules,omitempty"`
+	// vex is a digest of the ConfigMap of spec.scan.vexRef; empty without one.
+	VEX *string `json:"vex,omitempty"`
 	// scheduledFor is the time of the schedule that the build was for, in RFC 3339.
 	ScheduledFor *string `json:"scheduledFor,omitempty"`
 	// requestedAt is the value of the annotation basewright.dev/build-requested-at.
@@ -49,6 +55,30 @@ func (b *BuildInputsApplyConfiguration) WithRevision(value string) *BuildInputsA
 // If called multiple times, the Upstream field is set to the value of the last call.
 func (b *BuildInputsApplyConfiguration) WithUpstream(value string) *BuildInputsApplyConfiguration {
 	b.Upstream = &value
+	return b
+}
+
+// WithPolicy sets the Policy field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Policy field is set to the value of the last call.
+func (b *BuildInputsApplyConfiguration) WithPolicy(value string) *BuildInputsApplyConfiguration {
+	b.Policy = &value
+	return b
+}
+
+// WithRules sets the Rules field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Rules field is set to the value of the last call.
+func (b *BuildInputsApplyConfiguration) WithRules(value string) *BuildInputsApplyConfiguration {
+	b.Rules = &value
+	return b
+}
+
+// WithVEX sets the VEX field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the VEX field is set to the value of the last call.
+func (b *BuildInputsApplyConfiguration) WithVEX(value string) *BuildInputsApplyConfiguration {
+	b.VEX = &value
 	return b
 }
 

@@ -32,6 +32,12 @@ type PromotedImageApplyConfiguration struct {
 	Revision *string `json:"revision,omitempty"`
 	// build is the name of the BaseImageBuild that made it.
 	Build *string `json:"build,omitempty"`
+	// vulnerabilities by severity; not set where no packages were found.
+	Vulnerabilities *VulnerabilityCountsApplyConfiguration `json:"vulnerabilities,omitempty"`
+	// packages of the platform that has the most; 0 means that the scanners found nothing that they could judge.
+	Packages *int32 `json:"packages,omitempty"`
+	// tests for people: platforms whose runtime tests passed, of all, for example 2/2 or 1/2, 1 skipped.
+	Tests *string `json:"tests,omitempty"`
 	// builtAt is when that build finished.
 	BuiltAt *v1.Time `json:"builtAt,omitempty"`
 }
@@ -126,6 +132,30 @@ func (b *PromotedImageApplyConfiguration) WithRevision(value string) *PromotedIm
 // If called multiple times, the Build field is set to the value of the last call.
 func (b *PromotedImageApplyConfiguration) WithBuild(value string) *PromotedImageApplyConfiguration {
 	b.Build = &value
+	return b
+}
+
+// WithVulnerabilities sets the Vulnerabilities field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Vulnerabilities field is set to the value of the last call.
+func (b *PromotedImageApplyConfiguration) WithVulnerabilities(value *VulnerabilityCountsApplyConfiguration) *PromotedImageApplyConfiguration {
+	b.Vulnerabilities = value
+	return b
+}
+
+// WithPackages sets the Packages field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Packages field is set to the value of the last call.
+func (b *PromotedImageApplyConfiguration) WithPackages(value int32) *PromotedImageApplyConfiguration {
+	b.Packages = &value
+	return b
+}
+
+// WithTests sets the Tests field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Tests field is set to the value of the last call.
+func (b *PromotedImageApplyConfiguration) WithTests(value string) *PromotedImageApplyConfiguration {
+	b.Tests = &value
 	return b
 }
 
