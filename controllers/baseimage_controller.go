@@ -214,7 +214,7 @@ func (r *BaseImageReconciler) resolveAndStart(ctx context.Context, s *state, p *
 		}
 		return nil
 	}
-	if p.has(v1alpha1.BuildReasonSourceChanged) || p.has(v1alpha1.BuildReasonUpstreamChanged) {
+	if p.hasNews() {
 		p.retry = 0 // Other inputs are not another attempt.
 	}
 	if p.inputs.PushSecret, err = r.pushSecretVersion(ctx, s.image); err != nil {

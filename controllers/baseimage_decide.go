@@ -140,6 +140,7 @@ func decide(s *state) (plan, error) {
 	last := s.lastInputs()
 	p := plan{schedule: times.observed().String(), inputs: v1alpha1.BuildInputs{
 		Spec:         specDigest(&s.image.Spec),
+		Policy:       gatesDigest(&s.image.Spec),
 		ScheduledFor: last.ScheduledFor,
 		RequestedAt:  truncate(s.image.Annotations[v1alpha1.BuildRequestedAtAnnotation], 256),
 	}}
@@ -148,6 +149,9 @@ func decide(s *state) (plan, error) {
 	}
 	if p.inputs.Spec != last.Spec {
 		p.because(v1alpha1.BuildReasonSpecChanged, last.Spec, p.inputs.Spec)
+	}
+	if s.last != nil && p.inputs.Policy != last.Policy {
+		p.because(v1alpha1.BuildReasonPolicyChanged, last.Policy, p.inputs.Policy)
 	}
 	if p.inputs.RequestedAt != "" && p.inputs.RequestedAt != last.RequestedAt {
 		p.because(v1alpha1.BuildReasonRequested, last.RequestedAt, p.inputs.RequestedAt)
@@ -187,13 +191,18 @@ func (p *plan) mayStart(s *state) bool {
 }
 
 // supersedes reports whether a build that runs is to be cancelled in favour of a new one: its inputs are old. A
-// build that has itself taken the place of another runs to its end against new commits and upstream images: inputs
+// build that has itself taken the place of another runs to its end against new commits, upstream images and rules: inputs
 // that change faster than they are built must not keep every build from ending.
 func (p *plan) supersedes(running *v1alpha1.BaseImageBuild) bool {
-	if p.has(v1alpha1.BuildReasonSpecChanged) {
+	if p.has(v1alpha1.BuildReasonSpecChanged) || p.inputs.Policy != running.Spec.Inputs.Policy {
 		return true
 	}
-	return running.Spec.Supersedes == "" && (p.has(v1alpha1.BuildReasonSourceChanged) || p.has(v1alpha1.BuildReasonUpstreamChanged))
+	return running.Spec.Supersedes == "" && p.hasNews()
+}
+
+// hasNews reports whether something that the spec names has changed.
+func (p *plan) hasNews() bool {
+	return p.has(v1alpha1.BuildReasonSourceChanged) || p.has(v1alpha1.BuildReasonUpstreamChanged) || p.has(v1alpha1.BuildReasonPolicyChanged)
 }
 
 func (p *plan) because(t v1alpha1.BuildReasonType, before, after string) {

@@ -174,7 +174,11 @@ func (r *BaseImageReconciler) lookAtSource(ctx context.Context, s *state, seen *
 	}
 	seen.revision = revision.ID
 	requests, err := upstreamRequests(&s.image.Spec, revision.Dockerfile)
-	return requests, err == nil && revision.ID != s.lastInputs().Revision, err
+	if err != nil || revision.ID != s.lastInputs().Revision {
+		return requests, err == nil, err
+	}
+	by, err := fileReader{live: r.Live}.judgedBy(ctx, s.image.Namespace, &s.image.Spec.DockerfilePolicy, &s.image.Spec.Scan)
+	return requests, err == nil && by != judgedBy{rules: s.lastInputs().Rules, vex: s.lastInputs().VEX}, err
 }
 
 func (r *BaseImageReconciler) lookAtUpstreams(ctx context.Context, s *state, requests []upstream.Request) (bool, error) {

@@ -37,6 +37,7 @@ type UpstreamResolver interface {
 type resolved struct {
 	revision  pipeline.Revision
 	upstreams []pipeline.Upstream
+	judgedBy  judgedBy
 }
 
 // resolve fixes the source to a revision and every external image of its Dockerfile to a digest.
@@ -54,7 +55,11 @@ func (r *BaseImageReconciler) resolve(ctx context.Context, image *v1alpha1.BaseI
 	if err != nil {
 		return nil, err
 	}
-	return &resolved{revision: revision, upstreams: upstreams}, nil
+	by, err := fileReader{live: r.Live}.judgedBy(ctx, image.Namespace, &image.Spec.DockerfilePolicy, &image.Spec.Scan)
+	if err != nil {
+		return nil, err
+	}
+	return &resolved{revision: revision, upstreams: upstreams, judgedBy: by}, nil
 }
 
 func (r *BaseImageReconciler) resolveSource(ctx context.Context, image *v1alpha1.BaseImage) (pipeline.Revision, error) {
@@ -157,11 +162,20 @@ func parseDockerfile(content []byte, target string, buildArgs []v1alpha1.BuildAr
 func (p *plan) changedInputs(last v1alpha1.BuildInputs, res *resolved) {
 	p.inputs.Revision = res.revision.ID
 	p.inputs.Upstream = upstreamDigest(res.upstreams)
+	p.inputs.Rules, p.inputs.VEX = res.judgedBy.rules, res.judgedBy.vex
 	if last.Revision != "" && last.Revision != p.inputs.Revision {
 		p.because(v1alpha1.BuildReasonSourceChanged, last.Revision, p.inputs.Revision)
 	}
 	if last.Upstream != "" && last.Upstream != p.inputs.Upstream {
 		p.because(v1alpha1.BuildReasonUpstreamChanged, last.Upstream, p.inputs.Upstream)
+	}
+	if last.Revision == "" || p.has(v1alpha1.BuildReasonPolicyChanged) {
+		return
+	}
+	if last.Rules != p.inputs.Rules {
+		p.because(v1alpha1.BuildReasonPolicyChanged, last.Rules, p.inputs.Rules)
+	} else if last.VEX != p.inputs.VEX {
+		p.because(v1alpha1.BuildReasonPolicyChanged, last.VEX, p.inputs.VEX)
 	}
 }
 

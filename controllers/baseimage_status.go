@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -164,16 +165,24 @@ func building(s *state, p plan, build *v1alpha1.BaseImageBuild) verdict {
 		v.reason, v.reconciling = held.Reason, held.Reason
 	}
 	wasReady := meta.IsStatusConditionTrue(s.image.Status.Conditions, v1alpha1.ConditionReady)
-	if wasReady && !p.has(v1alpha1.BuildReasonSpecChanged) && !strings.Contains(build.Spec.Reason, string(v1alpha1.BuildReasonSpecChanged)) {
+	if wasReady && !isEdited(p.reasons) && !isEdited(build.Spec.Reasons) {
 		v.status, v.reason = metav1.ConditionTrue, v1alpha1.ReasonPromoted
 	}
 	return v
 }
 
+// isEdited reports whether something else is asked for than before: what the tags point to was not built, or not judged,
+// as it is asked for now.
+func isEdited(reasons []v1alpha1.BuildReason) bool {
+	return slices.ContainsFunc(reasons, func(r v1alpha1.BuildReason) bool {
+		return r.Type == v1alpha1.BuildReasonSpecChanged || r.Type == v1alpha1.BuildReasonPolicyChanged
+	})
+}
+
 // heldUpBy is the condition that says what keeps a build that has not ended, if it is not just its Jobs.
 func heldUpBy(build *v1alpha1.BaseImageBuild) *metav1.Condition {
 	c := meta.FindStatusCondition(build.Status.Conditions, v1alpha1.ConditionReconciling)
-	if c == nil || c.Reason == v1alpha1.ReasonBuilding {
+	if c == nil || slices.Contains(underWay, c.Reason) {
 		return nil
 	}
 	return c
@@ -257,6 +266,12 @@ func promotedImage(build *v1alpha1.BaseImageBuild) *v1alpha1.PromotedImage {
 		Revision:    build.Spec.Inputs.Revision,
 		Build:       build.Name,
 		BuiltAt:     st.CompletedAt,
+	}
+	if st.Scan != nil {
+		img.Packages, img.Vulnerabilities = new(st.Scan.Packages), st.Scan.Vulnerabilities
+	}
+	if st.Tests != nil {
+		img.Tests = st.Tests.Summary
 	}
 	var architectures []string
 	var largest int64

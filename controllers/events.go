@@ -25,8 +25,12 @@ func (r *BaseImageReconciler) buildCreated(image *v1alpha1.BaseImage, build *v1a
 		"Started build %s: %s", build.Name, truncate(describeReasons(build.Spec.Reasons), maxNote-100))
 }
 
-// ordinary are reasons for not being ready that ask nothing of anybody.
-var ordinary = []string{v1alpha1.ReasonBuilding, v1alpha1.ReasonQueued, v1alpha1.ReasonSuspended}
+var (
+	// underWay are reasons of builds whose pods run.
+	underWay = []string{v1alpha1.ReasonBuilding, v1alpha1.ReasonScanning, v1alpha1.ReasonTesting}
+	// ordinary are reasons for not being ready that ask nothing of anybody.
+	ordinary = append([]string{v1alpha1.ReasonQueued, v1alpha1.ReasonSuspended}, underWay...)
+)
 
 // lookFailed tells that source or upstreams can't be seen, which leaves a ready image as it is.
 func (r *BaseImageReconciler) lookFailed(before, after *v1alpha1.BaseImage) {
@@ -83,6 +87,8 @@ func describeReasons(reasons []v1alpha1.BuildReason) string {
 			text.WriteString("the first build")
 		case reason.Type == v1alpha1.BuildReasonSpecChanged:
 			text.WriteString("the spec was edited") // Its digests say nothing to anybody.
+		case reason.Type == v1alpha1.BuildReasonPolicyChanged:
+			text.WriteString("what a build is judged by was edited")
 		case reason.Type == v1alpha1.BuildReasonUpstreamChanged:
 			text.WriteString("an upstream image has another digest")
 		case reason.Type == v1alpha1.BuildReasonCredentialsChanged:

@@ -12,7 +12,6 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 
-	"github.com/ibshafique/base-images/api/v1alpha1"
 	"github.com/ibshafique/base-images/internal/pipeline"
 )
 
@@ -95,11 +94,11 @@ func worst(failures []error) error {
 // worstReason is the first that says more than that a Job runs.
 func worstReason(waiting []error) string {
 	for _, err := range waiting {
-		if reason := reasonOf(err); reason != v1alpha1.ReasonBuilding {
+		if reason := reasonOf(err); !slices.Contains(underWay, reason) {
 			return reason
 		}
 	}
-	return v1alpha1.ReasonBuilding
+	return reasonOf(waiting[0])
 }
 
 // soonest is the shortest time that one of the faults asks for; zero if none does.

@@ -28,7 +28,7 @@ func newSettings(spec *v1alpha1.BaseImageSpec, defaults *config.Defaults) settin
 		pollUpstream:     either(spec.Upstream.PollInterval, defaults.UpstreamPollInterval),
 		retries:          ptr.Deref(spec.Retries, defaults.Retries),
 	}
-	if spec.Source.Inline != nil {
+	if spec.Source.Inline != nil && spec.DockerfilePolicy.ExtraRules == nil && spec.Scan.VEXRef == nil {
 		s.pollSource = 0 // It is part of the spec.
 	}
 	return s

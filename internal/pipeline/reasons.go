@@ -71,6 +71,11 @@ const (
 	// ReasonInputChanged: somebody has changed the ConfigMap that holds a build's input.
 	ReasonInputChanged = "InputChanged"
 
+	// ReasonPolicyNotFound: spec.dockerfilePolicy.extraRules or spec.scan.vexRef names no ConfigMap.
+	ReasonPolicyNotFound = "PolicyNotFound"
+	// ReasonPolicyChanged: such a ConfigMap is another one than when the build was decided.
+	ReasonPolicyChanged = "PolicyChanged"
+
 	// Build pods.
 
 	// ReasonOutOfMemory: a container of a build pod was killed because it used more than its limit.
