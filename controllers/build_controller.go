@@ -25,7 +25,7 @@ import (
 	"github.com/ibshafique/base-images/api/v1alpha1"
 	"github.com/ibshafique/base-images/internal/config"
 	"github.com/ibshafique/base-images/internal/inspect"
-	"github.com/ibshafique/base-images/internal/kaniko"
+	buildjob "github.com/ibshafique/base-images/internal/job"
 	"github.com/ibshafique/base-images/internal/metrics"
 	"github.com/ibshafique/base-images/internal/pipeline"
 	"github.com/ibshafique/base-images/internal/registry"
@@ -109,7 +109,7 @@ func (r *BuildReconciler) takeQueue(_ context.Context, q workqueue.TypedRateLimi
 }
 
 func buildOfPod(_ context.Context, pod client.Object) []ctrl.Request {
-	name := pod.GetLabels()[kaniko.LabelBuild]
+	name := pod.GetLabels()[buildjob.LabelBuild]
 	if name == "" {
 		return nil
 	}

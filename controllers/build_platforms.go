@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
+	buildjob "github.com/ibshafique/base-images/internal/job"
 	"github.com/ibshafique/base-images/internal/kaniko"
 	"github.com/ibshafique/base-images/internal/pipeline"
 	"github.com/ibshafique/base-images/internal/source"
@@ -67,7 +68,7 @@ func (run *buildRun) buildPlatform(ctx context.Context, p v1alpha1.PlatformBuild
 	if err != nil {
 		return "", err
 	}
-	if len(pods) == 0 && !kaniko.Ended(job) && !run.suspended {
+	if len(pods) == 0 && !buildjob.Ended(job) && !run.suspended {
 		return "", run.whyNoPod(ctx, p.Platform, job)
 	}
 	if err := run.whyNotStarted(ctx, p.Platform, pods); err != nil {
@@ -79,7 +80,7 @@ func (run *buildRun) buildPlatform(ctx context.Context, p v1alpha1.PlatformBuild
 // noteTimes sees whether somebody holds a Job back: then its time has not begun.
 func (run *buildRun) noteTimes(job *batchv1.Job) {
 	switch {
-	case kaniko.Ended(job):
+	case buildjob.Ended(job):
 	case ptr.Deref(job.Spec.Suspend, false):
 		run.suspended = true
 	default:
@@ -106,7 +107,7 @@ func (run *buildRun) findJob(ctx context.Context, platform pipeline.Platform) (*
 // would hide the digest.
 func (run *buildRun) podsOf(ctx context.Context, job *batchv1.Job) ([]corev1.Pod, error) {
 	var reader client.Reader = run.Client
-	if kaniko.Ended(job) {
+	if buildjob.Ended(job) {
 		reader = run.Live
 	}
 	pods := &corev1.PodList{}
@@ -243,7 +244,7 @@ func (run *buildRun) end(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if job == nil || kaniko.Ended(job) {
+		if job == nil || buildjob.Ended(job) {
 			continue
 		}
 		err = run.Delete(ctx, job, client.PropagationPolicy(metav1.DeletePropagationBackground), client.Preconditions{UID: &job.UID})

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
+	"github.com/ibshafique/base-images/internal/job"
 	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
 )
@@ -71,7 +72,7 @@ func Input(o InputOptions) (*corev1.ConfigMap, error) {
 	}
 	immutable := true
 	return &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Name: InputName(o.Build.Name), Namespace: o.Build.Namespace, Labels: labels(o.Build)},
+		ObjectMeta: metav1.ObjectMeta{Name: InputName(o.Build.Name), Namespace: o.Build.Namespace, Labels: job.Labels(o.Build)},
 		Immutable:  &immutable,
 		BinaryData: binary,
 	}, nil
@@ -86,12 +87,4 @@ func checkSize(data map[string][]byte) error {
 		return pipeline.Terminalf(pipeline.ReasonSourceTooLarge, "spec.source: Dockerfile, files and registries.caBundle have %d bytes together, a ConfigMap holds %d: use a git source", total, maxInput)
 	}
 	return nil
-}
-
-func labels(build *v1alpha1.BaseImageBuild) map[string]string {
-	return map[string]string{
-		LabelManagedBy: ManagedBy,
-		LabelBaseImage: build.Spec.BaseImage,
-		LabelBuild:     build.Name,
-	}
 }

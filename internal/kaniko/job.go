@@ -11,6 +11,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
+	"github.com/ibshafique/base-images/internal/job"
 	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
 )
@@ -58,10 +59,10 @@ func Job(o JobOptions) (*batchv1.Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	meta := labels(o.Build)
-	meta[LabelArchitecture] = platform.Architecture
+	meta := job.Labels(o.Build)
+	meta[job.LabelArchitecture] = platform.Architecture
 	return &batchv1.Job{
-		ObjectMeta: metav1.ObjectMeta{Name: JobName(o.Build.Name, platform), Namespace: o.Build.Namespace, Labels: withKueue(meta, o.Build)},
+		ObjectMeta: metav1.ObjectMeta{Name: JobName(o.Build.Name, platform), Namespace: o.Build.Namespace, Labels: job.WithKueue(meta, o.Build)},
 		Spec: batchv1.JobSpec{
 			// A build is repeated as a new build, with its own record, never inside a Job.
 			BackoffLimit:          ptr.To[int32](0),
@@ -72,17 +73,6 @@ func Job(o JobOptions) (*batchv1.Job, error) {
 			},
 		},
 	}, nil
-}
-
-// withKueue adds the labels by which Kueue holds a Job back until its queue has room.
-func withKueue(meta map[string]string, build *v1alpha1.BaseImageBuild) map[string]string {
-	meta = maps.Clone(meta)
-	for _, name := range KueueLabels {
-		if value, ok := build.Labels[name]; ok {
-			meta[name] = value
-		}
-	}
-	return meta
 }
 
 func podSpec(o JobOptions, platform pipeline.Platform) corev1.PodSpec {

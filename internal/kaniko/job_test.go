@@ -12,6 +12,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
+	buildjob "github.com/ibshafique/base-images/internal/job"
 )
 
 func eachJob(t *testing.T, check func(t *testing.T, o JobOptions, job *batchv1.Job)) {
@@ -184,7 +185,7 @@ func TestKanikoPushesNothing(t *testing.T) {
 func TestLabelsAreNotShared(t *testing.T) {
 	eachJob(t, func(t *testing.T, _ JobOptions, job *batchv1.Job) {
 		own := maps.Clone(job.Labels)
-		maps.DeleteFunc(own, func(name, _ string) bool { return slices.Contains(KueueLabels, name) })
+		maps.DeleteFunc(own, func(name, _ string) bool { return slices.Contains(buildjob.KueueLabels, name) })
 		if diff := cmp.Diff(own, job.Spec.Template.Labels); diff != "" {
 			t.Error(diff)
 		}

@@ -1,78 +1,104 @@
 package kaniko
 
 import (
+	"regexp"
+	"strings"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/utils/ptr"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
+	"github.com/ibshafique/base-images/internal/job"
 	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
 )
 
-// kubeletTail is k8s.io/kubernetes/pkg/kubelet/container MaxContainerTerminationMessageLogLength.
-const kubeletTail = 2048
-
-// reader reads the Job of one platform.
-type reader struct {
-	platform string
-	limits   limits.Build
-}
-
 // Outcome reads how a build Job ended: the digest that push reports (a hint, to be read again from the
-// registry), or a pipeline fault: Waiting while it runs, Terminal when it has failed, Retryable if another
-// attempt may succeed. pods are those of the Job. limits bound what containers say; zero ones have their defaults.
-func Outcome(job *batchv1.Job, pods []corev1.Pod, bounds limits.Build) (string, error) {
-	r := reader{platform: "linux/" + job.Labels[LabelArchitecture], limits: bounds.WithDefaults()}
-	switch cond := finished(job); {
-	case cond == nil:
-		return "", r.progress(job, pods)
-	case cond.Type == batchv1.JobComplete:
-		return r.reportedDigest(job, pods)
-	case cond.Reason == batchv1.JobReasonDeadlineExceeded:
-		limit := time.Duration(ptr.Deref(job.Spec.ActiveDeadlineSeconds, 0)) * time.Second
-		return "", pipeline.Terminalf(v1alpha1.ReasonTimedOut, "%s: spec.timeout of %s has passed: raise it, or give the build more CPU (spec.platforms[].resources)", r.platform, limit)
-	default:
-		return "", r.failure(job, cond, pods)
+// registry), or a fault as of job.Kind.Outcome.
+func Outcome(made *batchv1.Job, pods []corev1.Pod, bounds limits.Build) (string, error) {
+	k := kind("linux/" + made.Labels[job.LabelArchitecture])
+	message, err := k.Outcome(made, pods, bounds)
+	if err != nil {
+		return "", err
 	}
+	report, err := pipeline.ParseReport(message)
+	if err != nil || report.Digest == "" {
+		return "", pipeline.Terminalf(v1alpha1.ReasonBuildFailed, "%s: container push of Job %s reported no digest", k.Subject, made.Name)
+	}
+	return report.Digest, nil
 }
 
-// finished returns the condition that ends the Job, or nil. A Job counts as failed as soon as
-// Kubernetes says that it will fail, but only once no pod runs any more.
-func finished(job *batchv1.Job) *batchv1.JobCondition {
-	for i, c := range job.Status.Conditions {
-		if c.Status == corev1.ConditionTrue && (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) {
-			return &job.Status.Conditions[i]
-		}
+func kind(platform string) job.Kind {
+	k := job.Kind{
+		Subject:   platform,
+		Reporter:  ContainerPush,
+		Running:   v1alpha1.ReasonBuilding,
+		Failed:    v1alpha1.ReasonBuildFailed,
+		Logs:      []string{ContainerKaniko},
+		Chatter:   chatter.MatchString,
+		TimedOut:  timedOut,
+		Memory:    memory,
+		Volume:    "build something smaller, or raise limits.build of the operator's configuration",
+		Placement: "add nodes, or change spec.platforms[] (nodeSelector, tolerations, resources.requests)",
+		Lost:      "the digest it pushed",
 	}
-	return nil
+	k.Explain = func(container string, t *corev1.ContainerStateTerminated, said string) error {
+		return explain(k, container, t, said)
+	}
+	return k
 }
 
-// Ended reports whether a Job has completed or failed.
-func Ended(job *batchv1.Job) bool { return finished(job) != nil }
-
-func (r reader) reportedDigest(job *batchv1.Job, pods []corev1.Pod) (string, error) {
-	// Whoever may create pods can make one that names our Job as its owner: two are one too many, and the one has to
-	// be what the Job asks for.
-	if len(pods) > 1 {
-		return "", pipeline.Terminalf(v1alpha1.ReasonConflict, "%s: %d pods name Job %s as their owner, which makes one: find out who else makes pods in namespace %s, then request a new build", r.platform, len(pods), job.Name, job.Namespace)
-	}
-	if len(pods) == 1 && !madeFrom(job.Spec.Template.Spec, pods[0].Spec) {
-		return "", pipeline.Terminalf(v1alpha1.ReasonConflict, "%s: pod %s has not the containers and volumes that Job %s asks for: exempt build pods from the admission webhook that changes them, or find out who made the pod, then request a new build", r.platform, pods[0].Name, job.Name)
-	}
-	for i := range pods {
-		for _, s := range pods[i].Status.ContainerStatuses {
-			if s.Name != ContainerPush || s.State.Terminated == nil || s.State.Terminated.ExitCode != 0 {
-				continue
-			}
-			report, err := pipeline.ParseReport(s.State.Terminated.Message)
-			if err != nil || report.Digest == "" {
-				return "", pipeline.Terminalf(v1alpha1.ReasonBuildFailed, "%s: container push of Job %s reported no digest", r.platform, job.Name)
-			}
-			return report.Digest, nil
-		}
-	}
-	return "", pipeline.Retryablef(v1alpha1.ReasonBuildFailed, "%s: the pod of Job %s is gone, and with it the digest it pushed", r.platform, job.Name)
+func timedOut(limit time.Duration) string {
+	return "spec.timeout of " + limit.String() + " has passed: raise it, or give the build more CPU (spec.platforms[].resources)"
 }
+
+func memory(container string) string {
+	if container == ContainerKaniko {
+		return ": raise spec.platforms[].resources.limits.memory"
+	}
+	return ", of which it has 512Mi: build a smaller context or image, and report it"
+}
+
+// exitKilled is the exit code of a program that was killed (128 + SIGKILL).
+const exitKilled = 137
+
+func explain(k job.Kind, container string, t *corev1.ContainerStateTerminated, said string) error {
+	switch {
+	case container != ContainerKaniko:
+		return nil
+	case outOfMemory.MatchString(said) && t.ExitCode == exitKilled:
+		return k.OutOfMemory(container)
+	case unavailable.MatchString(said):
+		return pipeline.Retryablef(pipeline.ReasonRegistryUnavailable, "%s: container %s exited with %d: %s", k.Subject, container, t.ExitCode, said)
+	}
+	return pipeline.Terminalf(v1alpha1.ReasonBuildFailed, "%s: container %s exited with %d%s: %s", k.Subject, container, t.ExitCode, at(t.Message), said)
+}
+
+// instruction is how Kaniko logs that it comes to one.
+var instruction = regexp.MustCompile(`level=info msg="((?:ADD|ARG|CMD|COPY|ENTRYPOINT|ENV|EXPOSE|HEALTHCHECK|LABEL|ONBUILD|RUN|SHELL|STOPSIGNAL|USER|VOLUME|WORKDIR) .*)"`)
+
+// at names the last instruction that Kaniko came to, if its log still has it.
+func at(log string) string {
+	found := instruction.FindAllStringSubmatch(log, -1)
+	if len(found) == 0 {
+		return ""
+	}
+	const limit = 200
+	last := found[len(found)-1][1]
+	if len(last) > limit {
+		last = strings.ToValidUTF8(last[:limit], "") + "…"
+	}
+	return " at " + last
+}
+
+var (
+	// outOfMemory is how Kaniko reports an instruction that the kernel has killed.
+	outOfMemory = regexp.MustCompile(`signal: killed|exit status 137|Killed`)
+	// unavailable is how Kaniko, not an instruction, reports a registry that can't be reached or has no time: what it
+	// pulls was there when the build was decided.
+	unavailable = regexp.MustCompile(`(?m)^.*error building image.*(TOOMANYREQUESTS|unexpected status code 5\d\d|50[0234] |i/o timeout|TLS handshake timeout|connection re(fused|set)|no such host|unexpected EOF|server misbehaving)`)
+)
+
+// chatter is Kaniko's progress, and what it thinks of our flags.
+var chatter = regexp.MustCompile(`^time=\S+ level=(info |warning msg="Flag )`)

@@ -8,13 +8,13 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
+	"github.com/ibshafique/base-images/internal/job"
 	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
 )
@@ -22,7 +22,7 @@ import (
 var pushed = "sha256:" + strings.Repeat("a", 64)
 
 func jobWith(conditions ...batchv1.JobCondition) *batchv1.Job {
-	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: "x-1-amd64", Labels: map[string]string{LabelArchitecture: "amd64"}}}
+	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: "x-1-amd64", Labels: map[string]string{job.LabelArchitecture: "amd64"}}}
 	job.Spec.ActiveDeadlineSeconds = new(int64(3600))
 	job.Status.Conditions = conditions
 	return job
@@ -116,7 +116,7 @@ func TestOutcomeWaits(t *testing.T) {
 			if waiting.Reason != cmp.Or(tt.reason, v1alpha1.ReasonBuilding) || waiting.Message != tt.want {
 				t.Errorf("got %s: %q, want %q", waiting.Reason, waiting.Message, tt.want)
 			}
-			if Ended(tt.job) {
+			if job.Ended(tt.job) {
 				t.Error("the Job counts as ended")
 			}
 		})
@@ -204,7 +204,7 @@ func TestOutcomeOfACompleteJob(t *testing.T) {
 			if tt.want == "" {
 				assertTerminal(t, err, v1alpha1.ReasonBuildFailed)
 			}
-			if !Ended(complete) {
+			if !job.Ended(complete) {
 				t.Error("the Job does not count as ended")
 			}
 		})
@@ -272,48 +272,12 @@ func TestOutcomeOfAFailedJob(t *testing.T) {
 			if err.Error() != tt.want || pipeline.IsRetryable(err) != tt.again {
 				t.Errorf("got %q, retryable: %t; want %q, %t", err, pipeline.IsRetryable(err), tt.want, tt.again)
 			}
-			if !Ended(tt.job) {
+			if !job.Ended(tt.job) {
 				t.Error("the Job does not count as ended")
 			}
 		})
 	}
 }
-
-func TestTailIsBounded(t *testing.T) {
-	numbered := func(n int) string {
-		var b strings.Builder
-		for i := range n {
-			fmt.Fprintf(&b, "line %d\n", i)
-		}
-		return b.String()
-	}
-	tests := map[string]struct{ log, want string }{
-		"a short log is whole":                   {"a\n\tb\n", "a | \tb"},
-		"ten lines are":                          {numbered(10), joinedLines(numbered(10))},
-		"of eleven, the first is left out":       {numbered(11), strings.TrimPrefix(joinedLines(numbered(11)), "line 0 | ")},
-		"empty lines don't count":                {"the error\n" + strings.Repeat("\r\n \n", 20), "the error"},
-		"progress lines don't count":             {"the error\n" + strings.Repeat("time=x level=info msg=x\n", 20), "the error"},
-		"warnings do":                            {"time=x level=warning msg=x\n", "time=x level=warning msg=x"},
-		"a long line keeps its end":              {strings.Repeat("a", 2000) + "end", "…" + strings.Repeat("a", 1024-6) + "end"},
-		"1024 bytes are whole":                   {strings.Repeat("a", 1024), strings.Repeat("a", 1024)},
-		"a character that would be cut is left":  {strings.Repeat("é", 1000), "…" + strings.Repeat("é", 510)},
-		"bytes that are no text are replaced":    {"a\xff\xfeb", "a�b"},
-		"also after they made the text too long": {strings.Repeat("a\xff", 512), "…" + strings.Repeat("a�", 255)},
-	}
-	for desc, tt := range tests {
-		t.Run(desc, func(t *testing.T) {
-			got := reader{limits: limits.Build{}.WithDefaults()}.tail(tt.log)
-			if got != tt.want {
-				t.Errorf("got %q, want %q", got, tt.want)
-			}
-			if len(got) > 1024 || !utf8.ValidString(got) || strings.Contains(got, "\n") {
-				t.Errorf("%d bytes, valid: %t", len(got), utf8.ValidString(got))
-			}
-		})
-	}
-}
-
-func joinedLines(log string) string { return strings.ReplaceAll(strings.TrimSpace(log), "\n", " | ") }
 
 // The pods come from a cache, whose objects everyone shares.
 func TestOutcomeLeavesThePodsAlone(t *testing.T) {

@@ -39,6 +39,7 @@ import (
 	"github.com/ibshafique/base-images/api/v1alpha1"
 	"github.com/ibshafique/base-images/controllers"
 	"github.com/ibshafique/base-images/internal/config"
+	buildjob "github.com/ibshafique/base-images/internal/job"
 	"github.com/ibshafique/base-images/internal/kaniko"
 	"github.com/ibshafique/base-images/internal/metrics"
 	"github.com/ibshafique/base-images/internal/pipeline"
@@ -225,7 +226,7 @@ func (o *operator) awaitJobs(build string) []batchv1.Job {
 	o.t.Helper()
 	var jobs []batchv1.Job
 	o.await("the Jobs of "+build, func() (bool, string) {
-		jobs = slices.DeleteFunc(o.jobs(), func(j batchv1.Job) bool { return j.Labels[kaniko.LabelBuild] != build })
+		jobs = slices.DeleteFunc(o.jobs(), func(j batchv1.Job) bool { return j.Labels[buildjob.LabelBuild] != build })
 		return len(jobs) == 2, fmt.Sprintf("%d Jobs", len(jobs))
 	})
 	return jobs
@@ -250,7 +251,7 @@ func (o *operator) push(job *batchv1.Job, architecture string) string {
 	o.check(err, "making an image")
 	digest, err := img.Digest()
 	o.check(err, "hashing an image")
-	ref, err := name.NewDigest(o.host+"/base/"+job.Labels[kaniko.LabelBaseImage]+"@"+digest.String(), name.Insecure)
+	ref, err := name.NewDigest(o.host+"/base/"+job.Labels[buildjob.LabelBaseImage]+"@"+digest.String(), name.Insecure)
 	o.check(err, "naming an image")
 	o.check(remote.Write(ref, img, remote.WithAuth(&authn.Basic{Username: "operator", Password: o.password})), "pushing an image")
 	return digest.String()
@@ -259,7 +260,7 @@ func (o *operator) push(job *batchv1.Job, architecture string) string {
 // succeed ends a Job as the kubelet and the Job controller do.
 func (o *operator) succeed(job batchv1.Job) {
 	o.t.Helper()
-	digest := o.push(&job, job.Labels[kaniko.LabelArchitecture])
+	digest := o.push(&job, job.Labels[buildjob.LabelArchitecture])
 	report, err := json.Marshal(pipeline.WorkerReport{Digest: digest})
 	o.check(err, "encoding a report")
 	o.end(job, kaniko.ContainerPush, 0, string(report), batchv1.JobComplete, "")
@@ -274,7 +275,7 @@ func (o *operator) end(job batchv1.Job, container string, code int32, message st
 	o.t.Helper()
 	ctx := o.t.Context()
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: job.Namespace, Name: job.Name + "-pod",
-		Labels:          map[string]string{batchv1.JobNameLabel: job.Name, kaniko.LabelManagedBy: kaniko.ManagedBy, kaniko.LabelBuild: job.Labels[kaniko.LabelBuild]},
+		Labels:          map[string]string{batchv1.JobNameLabel: job.Name, buildjob.LabelManagedBy: buildjob.ManagedBy, buildjob.LabelBuild: job.Labels[buildjob.LabelBuild]},
 		OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(&job, batchv1.SchemeGroupVersion.WithKind("Job"))}},
 		Spec: *job.Spec.Template.Spec.DeepCopy()}
 	o.check(k8s.Create(ctx, pod), "creating a pod")
@@ -424,7 +425,7 @@ func TestAFailedBuildKeepsTheImageAndWaitsForAChange(t *testing.T) {
 	}
 	o.await("the other Job to be cancelled", func() (bool, string) {
 		left := slices.DeleteFunc(o.jobs(), func(j batchv1.Job) bool {
-			return j.Labels[kaniko.LabelBuild] != second.Name || !j.DeletionTimestamp.IsZero()
+			return j.Labels[buildjob.LabelBuild] != second.Name || !j.DeletionTimestamp.IsZero()
 		})
 		return len(left) == 1 && left[0].Name == jobs[0].Name, fmt.Sprintf("%d Jobs left", len(left))
 	})
@@ -466,7 +467,7 @@ func TestAChildOfSomebodyElseIsNotAdopted(t *testing.T) {
 	o.stop()
 	image := o.image("squatted")
 	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: o.namespace,
-		Name: kaniko.JobName(kaniko.BuildName("squatted", 1, string(image.UID), "1"), pipeline.Platform{OS: "linux", Architecture: "arm64"})},
+		Name: kaniko.JobName(buildjob.BuildName("squatted", 1, string(image.UID), "1"), pipeline.Platform{OS: "linux", Architecture: "arm64"})},
 		Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever,
 			Containers: []corev1.Container{{Name: "c", Image: "evil.example/evil"}}}}}}
 	o.check(k8s.Create(t.Context(), job), "creating somebody else's Job")
@@ -514,7 +515,7 @@ func TestAPodThatOnlyClaimsToBeOfTheJobIsNotBelieved(t *testing.T) {
 		OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(&jobs[0], batchv1.SchemeGroupVersion.WithKind("Job"))}},
 		Spec: corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: kaniko.ContainerPush, Image: "evil.example/evil"}}}}
 	o.check(k8s.Create(t.Context(), forged), "forging a pod")
-	report, err := json.Marshal(pipeline.WorkerReport{Digest: o.push(&jobs[0], jobs[0].Labels[kaniko.LabelArchitecture])})
+	report, err := json.Marshal(pipeline.WorkerReport{Digest: o.push(&jobs[0], jobs[0].Labels[buildjob.LabelArchitecture])})
 	o.check(err, "encoding a report")
 	forged.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: kaniko.ContainerPush,
 		State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Message: string(report)}}}}
@@ -545,7 +546,7 @@ func TestAnInputOfSomebodyElseIsNotUsed(t *testing.T) {
 	o.check(k8s.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: o.namespace, Name: "later"},
 		Type: corev1.SecretTypeDockerConfigJson, Data: map[string][]byte{corev1.DockerConfigJsonKey: []byte("{}")}}), "creating the Secret")
 	o.awaitCondition(image, "Ready", metav1.ConditionFalse, pipeline.ReasonInputChanged)
-	if jobs := slices.DeleteFunc(o.jobs(), func(j batchv1.Job) bool { return j.Labels[kaniko.LabelBuild] != build.Name }); len(jobs) != 0 {
+	if jobs := slices.DeleteFunc(o.jobs(), func(j batchv1.Job) bool { return j.Labels[buildjob.LabelBuild] != build.Name }); len(jobs) != 0 {
 		t.Errorf("%d Jobs were made of it", len(jobs))
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
+	buildjob "github.com/ibshafique/base-images/internal/job"
 	"github.com/ibshafique/base-images/internal/kaniko"
 	"github.com/ibshafique/base-images/internal/pipeline"
 )
@@ -148,7 +149,7 @@ func TestNewerInputsCancelARunningBuild(t *testing.T) {
 	}
 	o.await("the Jobs of the first build to be cancelled", func() (bool, string) {
 		left := slices.DeleteFunc(o.jobs(), func(j batchv1.Job) bool {
-			return j.Labels[kaniko.LabelBuild] != first.Name || !j.DeletionTimestamp.IsZero()
+			return j.Labels[buildjob.LabelBuild] != first.Name || !j.DeletionTimestamp.IsZero()
 		})
 		return len(left) == 0, fmt.Sprintf("%d of %d left", len(left), len(jobs))
 	})
@@ -350,7 +351,7 @@ func TestOnePlatformThatFailsFailsTheBuildAndIsNamed(t *testing.T) {
 	image := o.image("half")
 	build := o.awaitAttempt(image, 1)
 	for _, job := range o.awaitJobs(build.Name) {
-		if job.Labels[kaniko.LabelArchitecture] == "amd64" {
+		if job.Labels[buildjob.LabelArchitecture] == "amd64" {
 			o.succeed(job)
 		} else {
 			o.fail(job, kaniko.ContainerKaniko, "no such package")
@@ -436,7 +437,7 @@ func TestABuildThatNobodyDecidedIsRefused(t *testing.T) {
 		t.Errorf("the forged build says %+v", c)
 	}
 	for _, job := range o.jobs() {
-		if job.Labels[kaniko.LabelBuild] == forged.Name {
+		if job.Labels[buildjob.LabelBuild] == forged.Name {
 			t.Errorf("Job %s was made for it", job.Name)
 		}
 	}

@@ -19,7 +19,7 @@ import (
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
 	"github.com/ibshafique/base-images/hack/publish"
-	"github.com/ibshafique/base-images/internal/kaniko"
+	buildjob "github.com/ibshafique/base-images/internal/job"
 )
 
 const copyOnly = "FROM " + alpine + " AS certificates\n" +
@@ -209,7 +209,7 @@ func TestOperatorKilledMidBuild(t *testing.T) {
 	killOperator(t) // While Kaniko runs.
 	eventually(t, buildTimeout, "the Jobs to end without an operator that saw them start", func(ctx context.Context) (bool, string) {
 		now := jobsOf(ctx, t, image)
-		ended := !slices.ContainsFunc(now, func(j batchv1.Job) bool { return !kaniko.Ended(&j) })
+		ended := !slices.ContainsFunc(now, func(j batchv1.Job) bool { return !buildjob.Ended(&j) })
 		return ended, fmt.Sprintf("%d Jobs", len(now))
 	})
 	killOperator(t) // While the index is made or promoted, or just after.
@@ -240,7 +240,7 @@ func awaitJobs(t *testing.T, image *v1alpha1.BaseImage) []batchv1.Job {
 func jobsOf(ctx context.Context, t *testing.T, image *v1alpha1.BaseImage) []batchv1.Job {
 	t.Helper()
 	list := &batchv1.JobList{}
-	if err := k8s.List(ctx, list, client.InNamespace(image.Namespace), client.MatchingLabels{kaniko.LabelBaseImage: image.Name}); err != nil {
+	if err := k8s.List(ctx, list, client.InNamespace(image.Namespace), client.MatchingLabels{buildjob.LabelBaseImage: image.Name}); err != nil {
 		t.Fatalf("listing Jobs: %v", err)
 	}
 	return list.Items

@@ -1,4 +1,4 @@
-package kaniko
+package job
 
 import (
 	"fmt"
@@ -22,16 +22,16 @@ const startingAgain = 20 * time.Second
 // for a change by somebody, and have a name of their own.
 func (r reader) progress(job *batchv1.Job, pods []corev1.Pod) error {
 	if job.Spec.Suspend != nil && *job.Spec.Suspend {
-		return pipeline.Waitingf(v1alpha1.ReasonQueued, "%s: Job %s is suspended: Kueue, or whoever suspended it, lets it run later", r.platform, job.Name)
+		return pipeline.Waitingf(v1alpha1.ReasonQueued, "%s: Job %s is suspended: Kueue, or whoever suspended it, lets it run later", r.Subject, job.Name)
 	}
 	if len(pods) == 0 {
-		return pipeline.Waitingf(v1alpha1.ReasonBuilding, "%s: waiting for a pod", r.platform)
+		return pipeline.Waitingf(r.Running, "%s: waiting for a pod", r.Subject)
 	}
 	pod := newest(pods)
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
 			return pipeline.Waitingf(pipeline.ReasonPodUnschedulable,
-				"%s: pod %s can't be scheduled: %s; add nodes, or change spec.platforms[] (nodeSelector, tolerations, resources.requests)", r.platform, pod.Name, r.tail(c.Message))
+				"%s: pod %s can't be scheduled: %s; %s", r.Subject, pod.Name, r.tail(c.Message), r.Placement)
 		}
 	}
 	for _, s := range statuses(pod) {
@@ -39,19 +39,19 @@ func (r reader) progress(job *batchv1.Job, pods []corev1.Pod) error {
 			return err
 		}
 	}
-	return &pipeline.Waiting{Reason: v1alpha1.ReasonBuilding, Message: fmt.Sprintf("%s: starting pod %s", r.platform, pod.Name), After: startingAgain}
+	return &pipeline.Waiting{Reason: r.Running, Message: fmt.Sprintf("%s: starting pod %s", r.Subject, pod.Name), After: startingAgain}
 }
 
 // containerProgress says what a container does or waits for; nil if it says nothing.
 func (r reader) containerProgress(s corev1.ContainerStatus) error {
 	switch w := s.State.Waiting; {
 	case s.State.Running != nil:
-		return pipeline.Waitingf(v1alpha1.ReasonBuilding, "%s: running %s", r.platform, s.Name)
+		return pipeline.Waitingf(r.Running, "%s: running %s", r.Subject, s.Name)
 	case w != nil && slices.Contains(pullFailures, w.Reason):
 		return pipeline.Waitingf(pipeline.ReasonImagePullFailed,
-			"%s: the node can't pull %s for container %s: %s; check images of the operator's configuration, and the pull secrets of the namespace's ServiceAccount default", r.platform, s.Image, s.Name, r.tail(w.Reason+": "+w.Message))
+			"%s: the node can't pull %s for container %s: %s; check images of the operator's configuration, and the pull secrets of the namespace's ServiceAccount default", r.Subject, s.Image, s.Name, r.tail(w.Reason+": "+w.Message))
 	case w != nil && w.Message != "":
-		return pipeline.Waitingf(v1alpha1.ReasonBuilding, "%s: container %s is waiting: %s: %s", r.platform, s.Name, w.Reason, r.tail(w.Message))
+		return pipeline.Waitingf(r.Running, "%s: container %s is waiting: %s: %s", r.Subject, s.Name, w.Reason, r.tail(w.Message))
 	}
 	return nil
 }

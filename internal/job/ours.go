@@ -1,4 +1,4 @@
-package kaniko
+package job
 
 import (
 	"slices"
