@@ -11,7 +11,7 @@ import (
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
 	"github.com/ibshafique/base-images/internal/config"
-	buildjob "github.com/ibshafique/base-images/internal/job"
+	"github.com/ibshafique/base-images/internal/job"
 	"github.com/ibshafique/base-images/internal/pipeline"
 )
 
@@ -39,7 +39,7 @@ func newBuild(s *state, p *plan, res *resolved, pods *config.BuildPods) *v1alpha
 	return &v1alpha1.BaseImageBuild{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: image.Namespace,
-			Name:      buildjob.BuildName(image.Name, attempt, string(image.UID), strconv.FormatInt(attempt, 10)),
+			Name:      job.BuildName(image.Name, attempt, string(image.UID), strconv.FormatInt(attempt, 10)),
 			Labels:    buildLabels(image),
 		},
 		Spec: v1alpha1.BaseImageBuildSpec{
@@ -69,8 +69,8 @@ func newBuild(s *state, p *plan, res *resolved, pods *config.BuildPods) *v1alpha
 
 // buildLabels are ours, and those by which Kueue knows a Job's queue: they are passed to the Jobs.
 func buildLabels(image *v1alpha1.BaseImage) map[string]string {
-	labels := map[string]string{buildjob.LabelManagedBy: buildjob.ManagedBy, buildjob.LabelBaseImage: image.Name}
-	for _, name := range buildjob.KueueLabels {
+	labels := map[string]string{job.LabelManagedBy: job.ManagedBy, job.LabelBaseImage: image.Name}
+	for _, name := range job.KueueLabels {
 		if value, ok := image.Labels[name]; ok {
 			labels[name] = value
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -25,13 +26,13 @@ import (
 	"github.com/ibshafique/base-images/api/v1alpha1"
 	"github.com/ibshafique/base-images/internal/config"
 	"github.com/ibshafique/base-images/internal/inspect"
-	buildjob "github.com/ibshafique/base-images/internal/job"
+	"github.com/ibshafique/base-images/internal/job"
 	"github.com/ibshafique/base-images/internal/metrics"
 	"github.com/ibshafique/base-images/internal/pipeline"
 	"github.com/ibshafique/base-images/internal/registry"
 )
 
-// BuildReconciler takes a BaseImageBuild through its phases: build, index, promote, once it is its turn. Each phase first looks
+// BuildReconciler takes a BaseImageBuild through its phases, see phases, once it is its turn. Each phase first looks
 // for its durable evidence (a Job, a digest in the registry) and is done if it is there, so that a
 // crash after any line loses nothing and repeats nothing.
 type BuildReconciler struct {
@@ -49,8 +50,10 @@ type BuildReconciler struct {
 	inspected *lru.Cache[string, inspect.Facts]
 	// inspecting has a place for each image that is inspected at a time.
 	inspecting chan struct{}
-	queue      *queue
-	images     pinnedImages
+	// memory of the builds that run, by UID.
+	memory *lru.Cache[types.UID, memory]
+	queue  *queue
+	images pinnedImages
 	// played are phases that a test has in place of the real ones.
 	played func(*buildRun) []phase
 	// wake has builds looked at: their place in the queue has changed.
@@ -80,6 +83,7 @@ func (r *BuildReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if err != nil {
 		return fmt.Errorf("making the memory of inspected images: %w", err)
 	}
+	r.memory = newMemory()
 	r.inspected, r.inspecting, r.queue = inspected, make(chan struct{}, maxInspecting), &queue{slots: r.Config.Builds.MaxConcurrent}
 	err = ctrl.NewControllerManagedBy(mgr).
 		Named("baseimagebuild").
@@ -109,7 +113,7 @@ func (r *BuildReconciler) takeQueue(_ context.Context, q workqueue.TypedRateLimi
 }
 
 func buildOfPod(_ context.Context, pod client.Object) []ctrl.Request {
-	name := pod.GetLabels()[buildjob.LabelBuild]
+	name := pod.GetLabels()[job.LabelBuild]
 	if name == "" {
 		return nil
 	}
@@ -144,8 +148,6 @@ type buildRun struct {
 	build *v1alpha1.BaseImageBuild
 	// observed is the status before this pass.
 	observed v1alpha1.BaseImageBuildStatus
-	// doneAt is when each phase that is done was, in this pass.
-	doneAt []time.Time
 	// digests that the Jobs report, by platform.
 	digests map[string]string
 	// superseded says that a newer build takes this one's place. A pod that claims it is not believed.
@@ -154,7 +156,7 @@ type buildRun struct {
 	suspended bool
 	// active Jobs run, or are about to.
 	active int
-	// resumed is when the last Job was started; zero for none.
+	// resumed is when the last Job that was held back was let run; zero for none.
 	resumed time.Time
 }
 
@@ -164,8 +166,12 @@ func (run *buildRun) phases() []phase {
 		return run.played(run)
 	}
 	return []phase{
+		{v1alpha1.ConditionDockerfilePolicyPassed, v1alpha1.PhaseChecking, run.checkPolicy},
 		{v1alpha1.ConditionBuilt, v1alpha1.PhaseBuilding, run.buildPlatforms},
 		{v1alpha1.ConditionIndexed, v1alpha1.PhaseIndexing, run.index},
+		{v1alpha1.ConditionInspected, v1alpha1.PhaseInspecting, run.inspect},
+		{v1alpha1.ConditionScanPassed, v1alpha1.PhaseScanning, run.scan},
+		{v1alpha1.ConditionTestsPassed, v1alpha1.PhaseTesting, run.test},
 		{v1alpha1.ConditionPromoted, v1alpha1.PhasePromoting, run.promote},
 	}
 }
@@ -173,26 +179,40 @@ func (run *buildRun) phases() []phase {
 type phase struct {
 	condition string
 	name      v1alpha1.BuildPhase
-	// do returns what was done in a sentence, or a pipeline fault.
-	do func(context.Context) (string, error)
+	// do returns what was done, or a pipeline fault.
+	do func(context.Context) (done, error)
 }
 
-// advance returns a sentence for each phase that is done, and why the next one is not.
-func (run *buildRun) advance(ctx context.Context) ([]string, error) {
+// done is a phase that the next one may follow.
+type done struct {
+	// message is what was done in a sentence.
+	message string
+	// reason of the condition. Default: Succeeded.
+	reason string
+	// unknown says that the condition is not True, although nothing is wrong.
+	unknown bool
+	at      time.Time
+}
+
+// advance returns the phases that are done, and why the next one is not.
+func (run *buildRun) advance(ctx context.Context) ([]done, error) {
 	ctx, cancel := context.WithTimeout(ctx, run.Config.Limits.Build.PassTimeout.Std())
 	defer cancel()
 	if err := run.turn(ctx); err != nil {
 		return nil, err
 	}
-	var done []string
-	for _, p := range run.phases() {
-		message, err := p.do(ctx)
+	all := run.recall()
+	phases := run.phases()
+	for _, p := range phases[len(all):] {
+		d, err := p.do(ctx)
 		if err != nil {
-			return done, run.inTime(err)
+			return all, run.inTime(err)
 		}
-		done, run.doneAt = append(done, message), append(run.doneAt, run.Clock.Now())
+		d.at = run.Clock.Now()
+		all = append(all, d)
+		run.remember(all)
 	}
-	return done, nil
+	return all, nil
 }
 
 // inTime makes anything that is not done a Terminal once the build's time is over. What was kept from running, by a
@@ -201,7 +221,7 @@ func (run *buildRun) inTime(failure error) error {
 	if run.suspended || run.Clock.Now().Before(run.deadline()) || pipeline.IsTerminal(failure) {
 		return failure
 	}
-	return &pipeline.Terminal{Reason: v1alpha1.ReasonTimedOut, Retryable: reasonOf(failure) != v1alpha1.ReasonBuilding,
+	return &pipeline.Terminal{Reason: v1alpha1.ReasonTimedOut, Retryable: !slices.Contains(underWay, reasonOf(failure)),
 		Err: fmt.Errorf("spec.timeout of %s has passed: raise it, or mend what kept the build: %w", run.build.Spec.Timeout.Duration, plain{failure})}
 }
 

@@ -19,17 +19,17 @@ import (
 
 // index reads back what the Jobs pushed, checks that each image is for its platform, and pushes the index
 // by digest. What a build pod says of itself is only where to look.
-func (run *buildRun) index(ctx context.Context) (string, error) {
+func (run *buildRun) index(ctx context.Context) (done, error) {
 	client, repo, err := run.output(ctx)
 	if err != nil {
-		return "", err
+		return done{}, err
 	}
 	var images []index.Image
 	run.build.Status.Platforms = nil
 	for _, p := range run.build.Spec.Platforms {
 		img, facts, err := run.check(ctx, client, repo, p.Platform)
 		if err != nil {
-			return "", fmt.Errorf("%s: %w", p.Platform, err)
+			return done{}, fmt.Errorf("%s: %w", p.Platform, err)
 		}
 		images = append(images, img)
 		run.build.Status.Platforms = append(run.build.Status.Platforms,
@@ -37,18 +37,18 @@ func (run *buildRun) index(ctx context.Context) (string, error) {
 	}
 	annotations, err := run.annotations()
 	if err != nil {
-		return "", err
+		return done{}, err
 	}
 	assembled, err := index.Assemble(index.Input{Images: images, Annotations: annotations})
 	if err != nil {
-		return "", err
+		return done{}, err
 	}
 	ref, err := index.Push(ctx, client, repo, assembled)
 	if err != nil {
-		return "", err
+		return done{}, err
 	}
 	run.build.Status.Digest = ref.DigestStr()
-	return fmt.Sprintf("Pushed the index %s", ref), nil
+	return done{message: fmt.Sprintf("Pushed the index %s", ref)}, nil
 }
 
 func (run *buildRun) check(ctx context.Context, client *registry.Client, repo name.Repository, platform string) (index.Image, inspect.Facts, error) {

@@ -14,14 +14,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
-	buildjob "github.com/ibshafique/base-images/internal/job"
+	"github.com/ibshafique/base-images/internal/job"
 	"github.com/ibshafique/base-images/internal/kaniko"
 	"github.com/ibshafique/base-images/internal/pipeline"
 	"github.com/ibshafique/base-images/internal/source"
 )
 
 // buildPlatforms runs one Job for each platform and collects the digests that they report.
-func (run *buildRun) buildPlatforms(ctx context.Context) (string, error) {
+func (run *buildRun) buildPlatforms(ctx context.Context) (done, error) {
 	run.digests = map[string]string{}
 	var failures []error
 	for _, p := range run.build.Spec.Platforms {
@@ -37,17 +37,9 @@ func (run *buildRun) buildPlatforms(ctx context.Context) (string, error) {
 	}
 	if err := worst(failures); err != nil {
 		run.yield()
-		return "", err
+		return done{}, err
 	}
-	return fmt.Sprintf("Built and pushed %s", platformNames(run.build.Spec.Platforms)), nil
-}
-
-// yield gives the slot to others while nothing but suspended Jobs is left to wait for: whoever holds them back may take
-// days. Resumed, they run at once, whatever the queue has.
-func (run *buildRun) yield() {
-	if run.suspended && run.active == 0 {
-		run.wake(run.queue.leave(nameOf(run.build)))
-	}
+	return done{message: fmt.Sprintf("Built and pushed %s", platformNames(run.build.Spec.Platforms))}, nil
 }
 
 func (run *buildRun) buildPlatform(ctx context.Context, p v1alpha1.PlatformBuild) (string, error) {
@@ -55,92 +47,32 @@ func (run *buildRun) buildPlatform(ctx context.Context, p v1alpha1.PlatformBuild
 	if err != nil {
 		return "", err
 	}
-	job, err := run.findJob(ctx, platform)
+	job, pods, err := run.follow(ctx, task{
+		name:    kaniko.JobName(run.build.Name, platform),
+		subject: p.Platform,
+		running: v1alpha1.ReasonBuilding,
+		make:    func(ctx context.Context) (*batchv1.Job, error) { return run.buildJob(ctx, p) },
+	})
 	if err != nil {
-		return "", err
-	}
-	if job == nil {
-		run.active++
-		return "", run.startJob(ctx, p)
-	}
-	run.noteTimes(job)
-	pods, err := run.podsOf(ctx, job)
-	if err != nil {
-		return "", err
-	}
-	if len(pods) == 0 && !buildjob.Ended(job) && !run.suspended {
-		return "", run.whyNoPod(ctx, p.Platform, job)
-	}
-	if err := run.whyNotStarted(ctx, p.Platform, pods); err != nil {
 		return "", err
 	}
 	return kaniko.Outcome(job, pods, run.Config.Limits.Build)
 }
 
-// noteTimes sees whether somebody holds a Job back: then its time has not begun.
-func (run *buildRun) noteTimes(job *batchv1.Job) {
-	switch {
-	case buildjob.Ended(job):
-	case ptr.Deref(job.Spec.Suspend, false):
-		run.suspended = true
-	default:
-		run.active++
-	}
-	if job.Status.StartTime != nil && job.Status.StartTime.After(run.resumed) {
-		run.resumed = job.Status.StartTime.Time
-	}
-}
-
-func (run *buildRun) findJob(ctx context.Context, platform pipeline.Platform) (*batchv1.Job, error) {
-	job := &batchv1.Job{}
-	err := run.Get(ctx, types.NamespacedName{Namespace: run.build.Namespace, Name: kaniko.JobName(run.build.Name, platform)}, job)
-	if apierrors.IsNotFound(err) || (err == nil && !metav1.IsControlledBy(job, run.build)) {
-		return nil, nil // One of somebody else is refused when ours is created.
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading the Job for %s: %w", platform, err)
-	}
-	return job, nil
-}
-
-// podsOf reads the pods of a Job: from the apiserver once it has ended, because a cache that is behind the Job
-// would hide the digest.
-func (run *buildRun) podsOf(ctx context.Context, job *batchv1.Job) ([]corev1.Pod, error) {
-	var reader client.Reader = run.Client
-	if buildjob.Ended(job) {
-		reader = run.Live
-	}
-	pods := &corev1.PodList{}
-	err := reader.List(ctx, pods, client.InNamespace(job.Namespace), client.MatchingLabels{batchv1.JobNameLabel: job.Name})
-	if err != nil {
-		return nil, fmt.Errorf("listing the pods of Job %s: %w", job.Name, err)
-	}
-	var own []corev1.Pod
-	for _, pod := range pods.Items {
-		if metav1.IsControlledBy(&pod, job) {
-			own = append(own, pod)
-		}
-	}
-	return own, nil
-}
-
-// startJob creates the build's input and the Job of a platform.
-func (run *buildRun) startJob(ctx context.Context, p v1alpha1.PlatformBuild) error {
-	if !run.Clock.Now().Before(run.deadline()) {
-		return pipeline.Waitingf(v1alpha1.ReasonBuilding, "%s: no Job was started", p.Platform)
-	}
+// buildJob is the Job of a platform, for which it creates the build's input.
+func (run *buildRun) buildJob(ctx context.Context, p v1alpha1.PlatformBuild) (*batchv1.Job, error) {
 	if err := run.reach(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	images, err := run.images.pinned(ctx, run.Registry, run.Config.Images)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	input, err := run.ensureInput(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	job, err := kaniko.Job(kaniko.JobOptions{
+	return kaniko.Job(kaniko.JobOptions{
 		Build:       run.build,
 		Platform:    p,
 		KanikoImage: images.Kaniko,
@@ -148,13 +80,6 @@ func (run *buildRun) startJob(ctx context.Context, p v1alpha1.PlatformBuild) err
 		Input:       input,
 		Limits:      run.Config.Limits.Build,
 	})
-	if err != nil {
-		return err
-	}
-	if err := run.children().ensure(ctx, run.build, job); err != nil {
-		return refusedJob(p.Platform, job.Name, err)
-	}
-	return pipeline.Waitingf(v1alpha1.ReasonBuilding, "%s: Job %s was created", p.Platform, job.Name)
 }
 
 // ensureInput makes the ConfigMap that the Jobs read. One that exists must be what would be made.
@@ -179,14 +104,7 @@ func (run *buildRun) ensureInput(ctx context.Context) (*corev1.ConfigMap, error)
 	if err != nil {
 		return nil, err
 	}
-	made := input.DeepCopy()
-	if err := run.children().ensure(ctx, run.build, made); err != nil {
-		return nil, fmt.Errorf("creating ConfigMap %s: %w", input.Name, err)
-	}
-	if pipeline.InputDigest(made.BinaryData) != pipeline.InputDigest(input.BinaryData) || len(made.Data) > 0 {
-		return nil, pipeline.Retryablef(pipeline.ReasonInputChanged, "ConfigMap %s is not what the operator makes of this build: somebody has written it, or the operator's configuration has changed", input.Name)
-	}
-	return input, nil
+	return input, run.ensureSame(ctx, input)
 }
 
 // pinnedDockerfiles has, for each platform, the Dockerfile with every external image replaced by its digest.
@@ -231,33 +149,6 @@ func (run *buildRun) files(ctx context.Context) (map[string][]byte, error) {
 		return nil, pipeline.Terminalf(pipeline.ReasonSourceChanged, "spec.source: the files have changed since the build was decided (%s is now %s): request a new build by the annotation "+v1alpha1.BuildRequestedAtAnnotation, spec.Inputs.Revision, revision.ID)
 	}
 	return files, nil
-}
-
-// end gives the slot back and ends the Jobs that still run. Ended ones stay, for their logs.
-func (run *buildRun) end(ctx context.Context) error {
-	for _, p := range run.build.Spec.Platforms {
-		platform, err := pipeline.ParsePlatform(p.Platform)
-		if err != nil {
-			continue // Such a platform never had a Job.
-		}
-		job, err := run.findJob(ctx, platform)
-		if err != nil {
-			return err
-		}
-		if job == nil || buildjob.Ended(job) {
-			continue
-		}
-		err = run.Delete(ctx, job, client.PropagationPolicy(metav1.DeletePropagationBackground), client.Preconditions{UID: &job.UID})
-		if client.IgnoreNotFound(err) != nil {
-			return fmt.Errorf("cancelling Job %s: %w", job.Name, err)
-		}
-	}
-	run.wake(run.queue.leave(nameOf(run.build)))
-	return nil
-}
-
-func (run *buildRun) children() children {
-	return children{client: run.Client, live: run.Live}
 }
 
 func platformNames(platforms []v1alpha1.PlatformBuild) string {

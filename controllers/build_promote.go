@@ -14,25 +14,25 @@ import (
 )
 
 // promote moves the tags to the index, last of all.
-func (run *buildRun) promote(ctx context.Context) (string, error) {
+func (run *buildRun) promote(ctx context.Context) (done, error) {
 	if err := run.stillWanted(ctx); err != nil {
-		return "", err
+		return done{}, err
 	}
 	if err := run.refuseSharedTags(ctx); err != nil {
-		return "", err
+		return done{}, err
 	}
 	client, repo, err := run.output(ctx)
 	if err != nil {
-		return "", err
+		return done{}, err
 	}
 	tags := make([]string, len(run.build.Spec.Output.Tags))
 	for i, t := range run.build.Spec.Output.Tags {
 		tags[i] = string(t)
 	}
 	if err := promote.Move(ctx, client, repo, run.build.Status.Digest, tags); err != nil {
-		return "", err
+		return done{}, err
 	}
-	return fmt.Sprintf("%s:%s is %s", repo, tagList(run.build.Spec.Output.Tags), run.build.Status.Digest), nil
+	return done{message: fmt.Sprintf("%s:%s is %s", repo, tagList(run.build.Spec.Output.Tags), run.build.Status.Digest)}, nil
 }
 
 // stillWanted asks the apiserver once more for the build: one that was deleted while its images were checked must not

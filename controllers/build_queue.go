@@ -17,7 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
-	buildjob "github.com/ibshafique/base-images/internal/job"
+	"github.com/ibshafique/base-images/internal/job"
 	"github.com/ibshafique/base-images/internal/pipeline"
 )
 
@@ -224,7 +224,7 @@ func (run *buildRun) seedQueue(ctx context.Context) error {
 		return nil
 	}
 	jobs := &batchv1.JobList{}
-	if err := run.List(ctx, jobs, client.MatchingLabels{buildjob.LabelManagedBy: buildjob.ManagedBy}); err != nil {
+	if err := run.List(ctx, jobs, client.MatchingLabels{job.LabelManagedBy: job.ManagedBy}); err != nil {
 		return fmt.Errorf("listing Jobs: %w", err)
 	}
 	started := map[types.UID]bool{}

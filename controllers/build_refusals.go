@@ -12,7 +12,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/ibshafique/base-images/api/v1alpha1"
 	"github.com/ibshafique/base-images/internal/pipeline"
 )
 
@@ -56,15 +55,15 @@ func refused(platform, what, message string) error {
 }
 
 // whyNoPod says why a Job has no pod: only the cluster's events tell.
-func (run *buildRun) whyNoPod(ctx context.Context, platform string, job *batchv1.Job) error {
+func (run *buildRun) whyNoPod(ctx context.Context, t task, job *batchv1.Job) error {
 	message, err := run.newestWarning(ctx, job, "FailedCreate")
 	if err != nil {
 		return err
 	}
 	if message == "" {
-		return &pipeline.Waiting{Reason: v1alpha1.ReasonBuilding, Message: platform + ": waiting for a pod", After: noPodAgain}
+		return &pipeline.Waiting{Reason: t.running, Message: t.subject + ": waiting for a pod", After: noPodAgain}
 	}
-	return refused(platform, "the pod of Job "+job.Name, strings.TrimPrefix(message, "Error creating: "))
+	return refused(t.subject, "the pod of Job "+job.Name, strings.TrimPrefix(message, "Error creating: "))
 }
 
 // whyNotStarted says why a pod has a node and yet no container runs or has an excuse: a volume can't be mounted, for

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -15,11 +16,11 @@ import (
 
 // report writes the status once, if it has changed, then events, and says when to come back. A write that fails
 // is returned alone, so that it is repeated even after a terminal failure.
-func (r *BuildReconciler) report(ctx context.Context, run *buildRun, done []string, failure error) (ctrl.Result, error) {
+func (r *BuildReconciler) report(ctx context.Context, run *buildRun, all []done, failure error) (ctrl.Result, error) {
 	before := &v1alpha1.BaseImageBuild{}
 	run.build.DeepCopyInto(before)
 	before.Status = run.observed
-	run.build.Status = run.status(done, failure)
+	run.build.Status = run.status(all, failure)
 	if !equality.Semantic.DeepEqual(before.Status, run.build.Status) {
 		if err := r.Status().Update(ctx, run.build); err != nil {
 			run.build.Status = run.observed // It is not what the cluster knows.
@@ -35,7 +36,7 @@ func (r *BuildReconciler) report(ctx context.Context, run *buildRun, done []stri
 }
 
 // status follows from the phases that are done and why the next one is not.
-func (run *buildRun) status(done []string, failure error) v1alpha1.BaseImageBuildStatus {
+func (run *buildRun) status(all []done, failure error) v1alpha1.BaseImageBuildStatus {
 	status := *run.build.Status.DeepCopy()
 	status.ObservedGeneration = run.build.Generation
 	phases := run.phases()
@@ -43,11 +44,14 @@ func (run *buildRun) status(done []string, failure error) v1alpha1.BaseImageBuil
 		c := metav1.Condition{Type: p.condition, ObservedGeneration: run.build.Generation,
 			Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonPending, Message: "Waits for the phases before it"}
 		switch {
-		case i < len(done):
-			c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.ReasonSucceeded, sentence(done[i])
+		case i < len(all):
+			c.Status, c.Reason, c.Message = metav1.ConditionTrue, cmp.Or(all[i].reason, v1alpha1.ReasonSucceeded), sentence(all[i].message)
+			if all[i].unknown {
+				c.Status = metav1.ConditionUnknown
+			}
 			// Not the time of this write: one pass may go through several phases, and checking images takes minutes.
-			c.LastTransitionTime = metav1.NewTime(run.doneAt[i])
-		case i == len(done):
+			c.LastTransitionTime = metav1.NewTime(all[i].at)
+		case i == len(all):
 			status.Phase = phaseOf(p, failure)
 			c.Status, c.Reason, c.Message = metav1.ConditionFalse, reasonOf(failure), sentence(failure.Error())
 		}
@@ -56,7 +60,7 @@ func (run *buildRun) status(done []string, failure error) v1alpha1.BaseImageBuil
 	if status.Phase != v1alpha1.PhaseQueued {
 		status.QueuePosition = nil
 	}
-	run.conclude(&status, len(done) == len(phases), failure)
+	run.conclude(&status, len(all) == len(phases), failure)
 	return status
 }
 

@@ -16,7 +16,7 @@ import (
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
 	"github.com/ibshafique/base-images/internal/config"
-	buildjob "github.com/ibshafique/base-images/internal/job"
+	"github.com/ibshafique/base-images/internal/job"
 	"github.com/ibshafique/base-images/internal/metrics"
 	"github.com/ibshafique/base-images/internal/registry"
 )
@@ -58,7 +58,7 @@ func SetUp(ctx context.Context, mgr ctrl.Manager, o Options) error {
 
 // CacheOptions keep Jobs and pods of others out of the operator's memory.
 func CacheOptions() cache.Options {
-	ours := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{buildjob.LabelManagedBy: buildjob.ManagedBy})}
+	ours := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{job.LabelManagedBy: job.ManagedBy})}
 	return cache.Options{ByObject: map[client.Object]cache.ByObject{
 		&batchv1.Job{}: ours,
 		&corev1.Pod{}:  ours,

@@ -91,7 +91,7 @@ func (y *year) start() {
 	p := &process{year: y, wakes: map[work]time.Time{},
 		backoff: workqueue.NewTypedItemExponentialFailureRateLimiter[work](firstRetry, lastRetry),
 		images:  &BaseImageReconciler{Client: cached, Live: live, Git: y, Upstreams: y, Config: cfg, Events: recorder, Clock: y.clock},
-		builds:  &BuildReconciler{Client: cached, Live: live, Config: cfg, Events: recorder, Clock: y.clock, queue: &queue{slots: slots}},
+		builds:  &BuildReconciler{Client: cached, Live: live, Config: cfg, Events: recorder, Clock: y.clock, queue: &queue{slots: slots}, memory: newMemory()},
 	}
 	p.builds.played = p.played
 	p.builds.wake = func(keys []types.NamespacedName) {
@@ -201,41 +201,41 @@ func (p *process) reconcileBuild(ctx context.Context, r ctrl.Request) (ctrl.Resu
 
 // played are the phases of a build: all of it is the Job's work.
 func (p *process) played(run *buildRun) []phase {
-	nothing := func(context.Context) (string, error) { return "done", nil }
+	nothing := func(context.Context) (done, error) { return done{message: "done"}, nil }
 	return []phase{
-		{v1alpha1.ConditionBuilt, v1alpha1.PhaseBuilding, func(context.Context) (string, error) { return p.build(run) }},
+		{v1alpha1.ConditionBuilt, v1alpha1.PhaseBuilding, func(context.Context) (done, error) { return p.build(run) }},
 		{v1alpha1.ConditionIndexed, v1alpha1.PhaseIndexing, nothing},
 		{v1alpha1.ConditionPromoted, v1alpha1.PhasePromoting, nothing},
 	}
 }
 
-func (p *process) build(run *buildRun) (string, error) {
+func (p *process) build(run *buildRun) (done, error) {
 	j := p.jobOf(run.build)
 	if j.ends.After(p.now()) {
-		return "", pipeline.Waitingf(v1alpha1.ReasonBuilding, "a Job runs")
+		return done{}, pipeline.Waitingf(v1alpha1.ReasonBuilding, "a Job runs")
 	}
 	switch j.outcome {
 	case mayPass:
-		return "", pipeline.Retryablef(pipeline.ReasonPodEvicted, "the pod was evicted")
+		return done{}, pipeline.Retryablef(pipeline.ReasonPodEvicted, "the pod was evicted")
 	case forGood:
-		return "", pipeline.Terminalf(v1alpha1.ReasonBuildFailed, "an instruction failed")
+		return done{}, pipeline.Terminalf(v1alpha1.ReasonBuildFailed, "an instruction failed")
 	}
 	run.build.Status.Digest = digestA
-	return "built", nil
+	return done{message: "built"}, nil
 }
 
-// job is a Job of a build. The operator may be away when it ends.
-type job struct {
+// playedJob is a Job of a build. The operator may be away when it ends.
+type playedJob struct {
 	ends    time.Time
 	outcome outcome
 }
 
-func (y *year) jobOf(build *v1alpha1.BaseImageBuild) job {
+func (y *year) jobOf(build *v1alpha1.BaseImageBuild) playedJob {
 	if j, ok := y.jobs[build.Name]; ok {
 		return j
 	}
 	image := y.byName[build.Spec.BaseImage]
-	j := job{ends: y.now().Add(image.takes), outcome: image.outcomeOf(y.now(), build.Spec.Attempt)}
+	j := playedJob{ends: y.now().Add(image.takes), outcome: image.outcomeOf(y.now(), build.Spec.Attempt)}
 	y.jobs[build.Name] = j
 	y.noteLoad()
 	key := nameOf(build)

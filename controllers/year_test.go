@@ -33,7 +33,7 @@ type year struct {
 	told     map[string]time.Time
 	lives    []*life
 	byName   map[string]*life
-	jobs     map[string]job
+	jobs     map[string]playedJob
 	load     int // most Jobs at a time
 	passes   int
 	downs    []period
@@ -100,7 +100,7 @@ func simulate(t *testing.T) *year {
 	}
 	random := rand.New(rand.NewPCG(2026, 100))
 	y := &year{agenda: &agenda{clock: clocktesting.NewFakePassiveClock(newYear)}, context: t.Context(), random: random,
-		lives: hundred(random), byName: map[string]*life{}, jobs: map[string]job{}}
+		lives: hundred(random), byName: map[string]*life{}, jobs: map[string]playedJob{}}
 	y.cluster = newCluster(scheme, y.now, y.changed)
 	for _, l := range y.lives {
 		y.byName[l.name] = l

@@ -6,10 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -36,22 +38,26 @@ import (
 	"github.com/ibshafique/base-images/internal/upstream"
 )
 
-// fuse ends an operator at one of its writes to the apiserver or the registry: before it is sent, or after it was
-// answered and before the operator knows.
+// fuse ends an operator at some of its writes to the apiserver or the registry: before they are sent, or after they were
+// answered and before the operator knows. Each kills one process; the next one goes on with what is left of them.
 type fuse struct {
-	// write is the kind of the write, see kindOf; at is its number among those of its kind, from 1.
-	write string
-	at    int
-	after bool
-	kill  func()
+	// points are the writes, see nameOf, and whether it is after them.
+	points []point
 
-	mu     sync.Mutex
+	mu sync.Mutex
+	// writes that were sent, in their order, by name.
 	writes []string
 	blown  bool
+	kill   func()
 }
 
-func (f *fuse) String() string {
-	return fmt.Sprintf("%s %s %d", map[bool]string{false: "before", true: "after"}[f.after], f.write, f.at)
+type point struct {
+	write string
+	after bool
+}
+
+func (p point) String() string {
+	return map[bool]string{false: "before ", true: "after "}[p.after] + p.write
 }
 
 var errKilled = errors.New("the operator was killed")
@@ -65,7 +71,7 @@ type fused struct {
 }
 
 func (t *fused) RoundTrip(r *http.Request) (*http.Response, error) {
-	last, err := t.fuse.count(kindOf(r))
+	last, err := t.fuse.watch(r)
 	if err != nil {
 		return nil, err
 	}
@@ -77,34 +83,61 @@ func (t *fused) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// count reports whether the write is the last one, of which the operator won't hear.
-func (f *fuse) count(write string) (last bool, err error) {
+// watch reports whether a request is the last one of this process, which won't hear of its answer.
+func (f *fuse) watch(r *http.Request) (last bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.blown {
 		return false, errKilled
 	}
-	if write == "" {
+	kind := kindOf(r)
+	if kind == "" {
 		return false, nil
+	}
+	write := f.nameOf(kind, r)
+	i := slices.IndexFunc(f.points, func(p point) bool { return p.write == write })
+	if i < 0 {
+		f.writes = append(f.writes, write)
+		return false, nil
+	}
+	after := f.points[i].after
+	f.points = slices.Delete(f.points, i, i+1)
+	if !after {
+		return false, f.end()
 	}
 	f.writes = append(f.writes, write)
-	if write != f.write || f.number(write) != f.at {
-		return false, nil
-	}
-	if f.after {
-		return true, nil
-	}
-	return false, f.end()
+	return true, nil
 }
 
-// number of the writes of a kind.
-func (f *fuse) number(write string) (n int) {
-	for _, w := range f.writes {
-		if w == write {
-			n++
+// nameOf tells a write from others of its kind: by the object that it makes, or by its number.
+func (f *fuse) nameOf(kind string, r *http.Request) string {
+	if strings.HasPrefix(kind, "POST ") && kind != "POST events" {
+		if name := nameOfBuild.FindStringSubmatch(bodyOf(r)); name != nil {
+			return kind + " build" + name[1]
 		}
 	}
-	return n
+	number := 1
+	for _, w := range f.writes {
+		if strings.HasPrefix(w, kind+" #") {
+			number++
+		}
+	}
+	return fmt.Sprintf("%s #%d", kind, number)
+}
+
+// nameOfBuild is that of the first build of the image fuse, and of what belongs to it.
+var nameOfBuild = regexp.MustCompile(`fuse-1-[0-9a-f]{6}([a-z0-9-]*)`)
+
+func bodyOf(r *http.Request) string {
+	if r.GetBody == nil {
+		return ""
+	}
+	body, err := r.GetBody()
+	if err != nil {
+		return ""
+	}
+	raw, _ := io.ReadAll(body)
+	return string(raw)
 }
 
 func (f *fuse) blow() error {
@@ -119,13 +152,31 @@ func (f *fuse) end() error {
 	return errKilled
 }
 
+// rearm lets another process write, if this one was killed.
+func (f *fuse) rearm() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	was := f.blown
+	f.blown = false
+	return was
+}
+
+func (f *fuse) look() (blown bool, writes []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.blown, slices.Clone(f.writes)
+}
+
 // kindOf names a write by its method and what is written; empty for what is none.
 func kindOf(r *http.Request) string {
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
+	last := parts[len(parts)-1]
 	switch {
 	case r.Method == http.MethodGet, r.Method == http.MethodHead, strings.HasSuffix(r.URL.Path, "/git-upload-pack"):
 		return ""
-	case r.URL.Host == registryHost && strings.HasPrefix(parts[len(parts)-1], "sha256:"):
+	case r.URL.Host == registryHost && slices.Contains(parts, "blobs"):
+		return r.Method + " blob"
+	case r.URL.Host == registryHost && strings.HasPrefix(last, "sha256:"):
 		return r.Method + " manifest"
 	case r.URL.Host == registryHost:
 		return r.Method + " tag"
@@ -157,7 +208,9 @@ func newOperatorProcess(t *testing.T, namespace string, f *fuse) (stop func()) {
 		Mirrors: mirrors(settings), Limits: settings.Limits.Registry, Wrap: f.wrap})
 	must(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
+	f.mu.Lock()
 	f.kill = cancel
+	f.mu.Unlock()
 	must(t, controllers.SetUp(ctx, mgr, controllers.Options{Config: settings, Registry: reg, Clock: clock.RealClock{},
 		Git:       source.NewResolver(source.Config{Transport: reg.HTTPClient().Transport, Dial: reg.DialContext}),
 		Upstreams: upstream.Resolver{Registry: reg}}))
@@ -221,66 +274,78 @@ func pauseInstalledOperator(t *testing.T) {
 	run(t, nil, kubectl, "--namespace=basewright-system", "wait", "--for=delete", "pod", "--selector=app.kubernetes.io/component=operator", "--timeout=2m")
 }
 
+// killings is how many builds share the writes at which the operator is killed.
+const killings = 6
+
 // TestOperatorKilledAtEveryWrite kills the operator before and after each of its writes of a whole build, and starts
 // another: the result is that of an undisturbed build, with the same Jobs.
 func TestOperatorKilledAtEveryWrite(t *testing.T) {
 	pauseInstalledOperator(t)
 	dir := t.TempDir()
-	must(t, os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte("FROM scratch\nCOPY Dockerfile /\nUSER 65532:65532\n"), fs.FileMode(0o644)))
+	must(t, os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte("FROM scratch\nCOPY Dockerfile /\n"+conforming), fs.FileMode(0o644)))
+	must(t, os.WriteFile(filepath.Join(dir, "passwd"), []byte(passwd), fs.FileMode(0o644)))
 	url, _, err := publish.FS(t.Context(), checkout, "e2e-fuse", "context", dir)
 	must(t, err)
 	undisturbed := &fuse{}
-	want := killedAt(t, url, undisturbed)
-	for _, write := range []string{"POST baseimagebuilds", "PUT baseimages/status", "PUT baseimagebuilds/status", "POST configmaps", "POST jobs", "PUT manifest", "PUT tag", "POST events"} {
-		if undisturbed.number(write) == 0 {
-			t.Errorf("a build has no %s: its writes are %q", write, undisturbed.writes)
+	want, jobs := killedAt(t, url, undisturbed)
+	t.Logf("%d writes: %q", len(undisturbed.writes), undisturbed.writes)
+	for _, write := range []string{"POST baseimagebuilds build", "PUT baseimages/status #1", "PUT baseimagebuilds/status #1", "POST configmaps build-input",
+		"POST jobs build-amd64", "POST jobs build-arm64", "PUT manifest #1", "POST configmaps build-scan-input", "POST jobs build-scan",
+		"POST jobs build-test-amd64", "PUT tag #1", "POST events #1"} {
+		if !slices.Contains(undisturbed.writes, write) {
+			t.Errorf("a build has no %s", write)
 		}
 	}
-	seen := map[string]int{}
-	for _, write := range undisturbed.writes {
-		seen[write]++
-		for _, after := range []bool{false, true} {
-			f := &fuse{write: write, at: seen[write], after: after}
-			t.Run(f.String(), func(t *testing.T) {
+	for _, after := range []bool{false, true} {
+		for n := range killings {
+			f := &fuse{}
+			for i := n; i < len(undisturbed.writes); i += killings {
+				f.points = append(f.points, point{undisturbed.writes[i], after})
+			}
+			t.Run(fmt.Sprint(f.points), func(t *testing.T) {
 				t.Parallel()
-				if got := killedAt(t, url, f); got != want {
-					t.Errorf("digest %s, undisturbed %s", got, want)
+				got, made := killedAt(t, url, f)
+				if got != want || made != jobs {
+					t.Errorf("digest %s and %d Jobs, undisturbed %s and %d", got, made, want, jobs)
 				}
-				// How often a status is written, and which events are sent together, depends on what is seen of the pods.
-				if !f.blown && !strings.HasSuffix(f.write, "/status") && !strings.HasSuffix(f.write, " events") {
-					t.Errorf("the operator was not killed: its writes were %q", f.writes)
+				for _, p := range f.points {
+					// How often a status is written, and which events are sent together, depends on what is seen of the pods.
+					if !strings.Contains(p.write, "/status ") && !strings.Contains(p.write, " events ") {
+						t.Errorf("the operator was not killed %s: its writes were %q", p, f.writes)
+					}
 				}
 			})
 		}
 	}
 }
 
-// killedAt builds an image with an operator that has a fuse, then with another that has none, and returns the digest.
-func killedAt(t *testing.T, url string, f *fuse) string {
+// killedAt builds an image with one operator after the other, as each is killed, and returns the digest and how many Jobs
+// there were.
+func killedAt(t *testing.T, url string, f *fuse) (digest string, jobs int) {
 	ns := newNamespace(t)
 	image := inline(ns, "fuse", "")
 	image.Spec.Source = v1alpha1.Source{Git: &v1alpha1.GitSource{URL: url, Ref: "main", Path: "context"}}
 	create(t, image)
-	stop := newOperatorProcess(t, ns, f)
-	eventually(t, buildTimeout, fmt.Sprintf("the operator to be killed %s, or the image to be ready", f), func(ctx context.Context) (bool, string) {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		err := k8s.Get(ctx, client.ObjectKeyFromObject(image), image)
-		return f.blown || err == nil && isReady(image), fmt.Sprint(err, f.writes)
-	})
-	stop()
-	before := uids(jobsOf(t.Context(), t, image))
-	stop = newOperatorProcess(t, ns, &fuse{})
-	defer stop()
+	var before []types.UID
+	for killed := true; killed; killed = f.rearm() {
+		stop := newOperatorProcess(t, ns, f)
+		eventually(t, buildTimeout, "the operator to be killed, or the image to be ready", func(ctx context.Context) (bool, string) {
+			blown, writes := f.look()
+			err := k8s.Get(ctx, client.ObjectKeyFromObject(image), image)
+			return blown || err == nil && isReady(image), fmt.Sprint(err, writes)
+		})
+		stop()
+		after := uids(jobsOf(t.Context(), t, image))
+		if slices.ContainsFunc(before, func(uid types.UID) bool { return !slices.Contains(after, uid) }) {
+			t.Errorf("Jobs = %v, before they were %v", after, before)
+		}
+		before = after
+	}
 	ready := awaitReady(t, image)
 	if ready.Status.LatestBuild.Attempt != 1 {
 		t.Errorf("it took %d builds, want 1", ready.Status.LatestBuild.Attempt)
 	}
-	after := uids(jobsOf(t.Context(), t, image))
-	if len(after) != 2 || slices.ContainsFunc(before, func(uid types.UID) bool { return !slices.Contains(after, uid) }) {
-		t.Errorf("Jobs = %v, when the operator was killed they were %v", after, before)
-	}
-	return ready.Status.Image.Digest
+	return ready.Status.Image.Digest, len(before)
 }
 
 func isReady(i *v1alpha1.BaseImage) bool {

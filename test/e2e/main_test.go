@@ -165,12 +165,22 @@ func create(t *testing.T, objects ...client.Object) {
 	}
 }
 
-// inline is a BaseImage with a Dockerfile of its own, for both platforms.
+const (
+	// passwd has the user that every gate asks for.
+	passwd = "nonroot:x:65532:65532:nonroot:/:/sbin/nologin\n"
+	// described and conforming are what the gates ask of an image: labels, a user, and its entry in /etc/passwd.
+	described  = "LABEL org.opencontainers.image.title=test org.opencontainers.image.description=test org.opencontainers.image.source=https://git.example/test\n"
+	conforming = described + "COPY passwd /etc/passwd\nUSER 65532:65532\n"
+)
+
+// inline is a BaseImage with a Dockerfile of its own, which conforms to the gates at its end, for both platforms. Shells
+// and package managers are allowed: most tests are about something else.
 func inline(namespace, name, dockerfile string) *v1alpha1.BaseImage {
 	return &v1alpha1.BaseImage{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
 		Spec: v1alpha1.BaseImageSpec{
-			Source: v1alpha1.Source{Inline: &v1alpha1.InlineSource{Dockerfile: dockerfile}},
+			Source: v1alpha1.Source{Inline: &v1alpha1.InlineSource{Dockerfile: dockerfile + conforming, Files: map[string]v1alpha1.FileContent{"passwd": passwd}}},
+			Tests:  v1alpha1.TestPolicy{Shells: v1alpha1.Allow, PackageManagers: v1alpha1.Allow, SetuidFiles: v1alpha1.Allow},
 			Output: v1alpha1.Output{
 				Repository:    registryHost + "/" + namespace + "/" + name,
 				PushSecretRef: &v1alpha1.LocalReference{Name: pushSecret},

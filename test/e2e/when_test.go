@@ -50,7 +50,8 @@ func fromGit(t *testing.T, namespace, repository, content string) *v1alpha1.Base
 func publishFile(t *testing.T, repository, content string) (url string) {
 	t.Helper()
 	dir := t.TempDir()
-	must(t, os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte("FROM scratch\nCOPY Dockerfile /\n# "+content+"\n"), 0o644))
+	must(t, os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte("FROM scratch\nCOPY Dockerfile /\n"+conforming+"# "+content+"\n"), 0o644))
+	must(t, os.WriteFile(filepath.Join(dir, "passwd"), []byte(passwd), 0o644))
 	url, _, err := publish.FS(t.Context(), checkout, repository, "context", dir)
 	must(t, err)
 	return url
@@ -135,7 +136,7 @@ func TestANewUpstreamIsBuiltExactlyOnce(t *testing.T) {
 	ref, err := name.NewTag(registryHost + "/" + ns + "/upstream:1")
 	must(t, err)
 	moveTag(t, ref, "1")
-	image := onlyAMD64(inline(ns, "follows", "FROM "+ref.String()+"\nUSER 65532:65532\n"))
+	image := onlyAMD64(inline(ns, "follows", "FROM "+ref.String()+"\n"))
 	image.Spec.Upstream.PollInterval = polledOften()
 	create(t, image)
 	awaitAttempt(t, image, 1)
@@ -186,8 +187,7 @@ func TestAnEditCancelsTheRunningBuild(t *testing.T) {
 	create(t, image)
 	awaitRunning(t, image, "kaniko")
 	edit(t, image, func(i *v1alpha1.BaseImage) {
-		i.Spec.Source.Inline.Dockerfile = "FROM scratch\nCOPY Dockerfile /\n"
-		i.Spec.Source.Inline.Files = map[string]v1alpha1.FileContent{"a": "b"}
+		i.Spec.Source.Inline.Dockerfile = "FROM scratch\nCOPY Dockerfile /\n" + conforming
 	})
 	second := awaitAttempt(t, image, 2)
 	var first v1alpha1.BaseImageBuild
@@ -245,7 +245,7 @@ func TestTooLittleMemoryIsSaid(t *testing.T) {
 
 func TestAnEvictedBuildIsAttemptedAgain(t *testing.T) {
 	t.Parallel()
-	image := onlyAMD64(inline(newNamespace(t), "evicted", "FROM "+alpine+"\nRUN sleep 10\nUSER 65532:65532\n"))
+	image := onlyAMD64(inline(newNamespace(t), "evicted", "FROM "+alpine+"\nRUN sleep 10\n"))
 	create(t, image)
 	pod := awaitRunning(t, image, "kaniko")
 	must(t, clientset.PolicyV1().Evictions(pod.Namespace).Evict(t.Context(), &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name}}))
@@ -268,7 +268,7 @@ func TestARegistryThatGoesAwayAndComesBack(t *testing.T) {
 	ref, err := name.NewTag(registryHost + "/" + ns + "/upstream:1")
 	must(t, err)
 	moveTag(t, ref, "1")
-	image := onlyAMD64(inline(ns, "flaky", "FROM "+ref.String()+"\nRUN sleep 10\nUSER 65532:65532\n"))
+	image := onlyAMD64(inline(ns, "flaky", "FROM "+ref.String()+"\nRUN sleep 10\n"))
 	backUpstream, backOutput := outage(ns+"/upstream"), outage(ns+"/flaky")
 	create(t, image)
 	awaitHeld(t, image, pipeline.ReasonRegistryUnavailable, ref.String())

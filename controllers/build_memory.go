@@ -1,0 +1,54 @@
+package controllers
+
+import (
+	"slices"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/ibshafique/base-images/api/v1alpha1"
+)
+
+// maxRemembered builds are remembered, a few kilobytes each.
+const maxRemembered = 1024
+
+// memory is what this process has seen of a build that runs: a phase that was done is not looked at again with every
+// step of a pod. Another process looks for the evidence itself.
+type memory struct {
+	done []done
+	// status has what those phases have found.
+	status  v1alpha1.BaseImageBuildStatus
+	digests map[string]string
+	resumed time.Time
+}
+
+func newMemory() *lru.Cache[types.UID, memory] {
+	m, err := lru.New[types.UID, memory](maxRemembered)
+	if err != nil {
+		panic(err) // Only for a size that is not positive.
+	}
+	return m
+}
+
+// recall goes on where this process has left off.
+func (run *buildRun) recall() []done {
+	m, ok := run.memory.Get(run.build.UID)
+	if !ok {
+		return nil
+	}
+	run.digests, run.resumed = m.digests, m.resumed
+	copyFindings(&run.build.Status, &m.status)
+	return slices.Clone(m.done)
+}
+
+func (run *buildRun) remember(all []done) {
+	m := memory{done: slices.Clone(all), digests: run.digests, resumed: run.resumed}
+	copyFindings(&m.status, &run.build.Status)
+	run.memory.Add(run.build.UID, m)
+}
+
+// copyFindings copies what phases find. They replace it as a whole, and never change it.
+func copyFindings(to, from *v1alpha1.BaseImageBuildStatus) {
+	to.DockerfilePolicy, to.Platforms, to.Digest, to.Scan, to.Tests = from.DockerfilePolicy, from.Platforms, from.Digest, from.Scan, from.Tests
+}
