@@ -41,11 +41,12 @@ type DockerfilePolicy struct {
 
 // PolicyException lets a Dockerfile break one rule.
 type PolicyException struct {
-	// rule that may be broken, for example deny_add, or team.deny_curl for one of a team's package.
+	// rule that may be broken, for example deny_add, or team.deny_curl for one of a team's package. A package and a rule
+	// may have 128 characters each.
 	//
 	// +required
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:MaxLength=257
 	// +kubebuilder:validation:Pattern=`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$`
 	Rule string `json:"rule"`
 

@@ -50,7 +50,7 @@ func dockerfilePolicyRules() map[string]rule {
 		"there are at most 32 exceptions":    {field: "spec.dockerfilePolicy.exceptions", keyword: "maxItems", good: items(32, exception), bad: items(33, exception), says: "32"},
 		"a rule has one exception":           {field: "spec.dockerfilePolicy.exceptions", keyword: "unique", blames: "spec.dockerfilePolicy.exceptions[1]", good: items(2, exception), bad: []any{exception(0), exception(0)}, says: "Duplicate"},
 		"a rule's name is not empty":         {field: name, keyword: "minLength", good: "_", bad: "", says: "1"},
-		"a rule's name is short":             bounded(name, 128),
+		"a rule's name is short":             bounded(name, 257),
 		"a rule's name may have a package":   {field: name, keyword: "pattern", good: "Team.images.deny_curl", bad: "team/deny_curl", says: "should match"},
 		"a rule's name is not all of them":   {field: name, keyword: "pattern", good: "deny_add", bad: "*", says: "should match"},
 		"a rule's name has no empty part":    {field: name, keyword: "pattern", good: "a.b", bad: "a..b", says: "should match"},
