@@ -3,6 +3,8 @@
 package apiserver
 
 import (
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
 )
@@ -157,6 +160,31 @@ func TestGatesHaveNoDefaultsInObjects(t *testing.T) {
 	for _, section := range []string{"dockerfilePolicy", "scan", "tests"} {
 		if value, found, _ := unstructured.NestedFieldNoCopy(stored.Object, "spec", section); found {
 			t.Errorf("spec.%s is %v", section, value)
+		}
+	}
+}
+
+// What the pages tell people to apply is accepted.
+func TestDocumentedObjectsAreAccepted(t *testing.T) {
+	namespace := newNamespace(t)
+	for _, page := range []string{"baseimage.md", "gates.md"} {
+		text, err := os.ReadFile("../../docs/" + page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		examples := regexp.MustCompile("(?s)\n```yaml\n(.*?)\n```\n").FindAllSubmatch(text, -1)
+		if len(examples) == 0 {
+			t.Errorf("docs/%s has no example", page)
+		}
+		for _, example := range examples {
+			object := &unstructured.Unstructured{}
+			if err := yaml.UnmarshalStrict(example[1], &object.Object); err != nil {
+				t.Fatalf("docs/%s: %v", page, err)
+			}
+			object.SetNamespace(namespace)
+			if err := k8s.Create(t.Context(), object, client.FieldValidation(metav1.FieldValidationStrict)); err != nil {
+				t.Errorf("docs/%s: %v", page, err)
+			}
 		}
 	}
 }
