@@ -272,7 +272,7 @@ type PromotedImage struct {
 	// +kubebuilder:validation:MaxLength=63
 	Build string `json:"build,omitempty"`
 
-	// vulnerabilities by severity; not set where no packages were found.
+	// vulnerabilities by severity; not set where there was nothing to judge: no packages, or none that a scanner knows.
 	//
 	// +optional
 	Vulnerabilities *VulnerabilityCounts `json:"vulnerabilities,omitempty"`

@@ -152,7 +152,7 @@ type ScanResult struct {
 	// +kubebuilder:validation:Minimum=0
 	Packages int32 `json:"packages"`
 
-	// vulnerabilities by severity; not set where no packages were found.
+	// vulnerabilities by severity; not set where there was nothing to judge: no packages, or none that a scanner knows.
 	//
 	// +optional
 	Vulnerabilities *VulnerabilityCounts `json:"vulnerabilities,omitempty"`
