@@ -24,6 +24,7 @@ import (
 const (
 	imagePage = "baseimage.md"
 	buildPage = "baseimagebuild.md"
+	gatesPage = "gates.md"
 )
 
 func page(t *testing.T, name string) string {
@@ -220,7 +221,7 @@ func TestTheDocumentedFieldsAreThoseOfTheAPI(t *testing.T) {
 	}{
 		"spec of a BaseImage":        {imagePage, "baseimages", "spec", []string{"platforms[].resources", "platforms[].tolerations"}},
 		"status of a BaseImage":      {imagePage, "baseimages", "status", []string{"conditions", "image.platforms", "latestBuild.inputs"}},
-		"spec of a BaseImageBuild":   {buildPage, "baseimagebuilds", "spec", []string{"source", "output", "platforms", "buildArgs"}},
+		"spec of a BaseImageBuild":   {buildPage, "baseimagebuilds", "spec", []string{"source", "output", "platforms", "buildArgs", "dockerfilePolicy", "scan", "tests"}},
 		"status of a BaseImageBuild": {buildPage, "baseimagebuilds", "status", []string{"conditions"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -306,9 +307,9 @@ func jsonOf(t *testing.T, v any) string {
 }
 
 func TestTheDocumentedExamplesHaveOnlyFieldsThatThereAre(t *testing.T) {
-	blocks := regexp.MustCompile("(?s)\n```yaml\n(.*?)\n```\n").FindAllStringSubmatch(page(t, imagePage), -1)
-	if len(blocks) < 2 {
-		t.Fatalf("docs/%s has %d examples", imagePage, len(blocks))
+	blocks := regexp.MustCompile("(?s)\n```yaml\n(.*?)\n```\n").FindAllStringSubmatch(page(t, imagePage)+page(t, gatesPage), -1)
+	if len(blocks) < 3 {
+		t.Fatalf("docs/%s and docs/%s have %d examples", imagePage, gatesPage, len(blocks))
 	}
 	for _, block := range blocks {
 		image := &v1alpha1.BaseImage{}

@@ -272,7 +272,7 @@ type PromotedImage struct {
 	// +kubebuilder:validation:MaxLength=63
 	Build string `json:"build,omitempty"`
 
-	// vulnerabilities by severity; not set where no packages were found.
+	// vulnerabilities by severity; not set where there was nothing to judge: no packages, or none that a scanner knows.
 	//
 	// +optional
 	Vulnerabilities *VulnerabilityCounts `json:"vulnerabilities,omitempty"`
@@ -280,6 +280,7 @@ type PromotedImage struct {
 	// packages of the platform that has the most; 0 means that the scanners found nothing that they could judge.
 	//
 	// +optional
+	// +kubebuilder:validation:Minimum=0
 	Packages *int32 `json:"packages,omitempty"`
 
 	// tests for people: platforms whose runtime tests passed, of all, for example 2/2 or 1/2, 1 skipped.

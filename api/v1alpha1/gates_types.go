@@ -41,12 +41,13 @@ type DockerfilePolicy struct {
 
 // PolicyException lets a Dockerfile break one rule.
 type PolicyException struct {
-	// rule that may be broken, for example deny_add, or team.deny_curl for one of a team's package.
+	// rule that may be broken, for example deny_add, or team.deny_curl for one of a team's package. A package and a rule
+	// may have 128 characters each.
 	//
 	// +required
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=128
-	// +kubebuilder:validation:Pattern=`^[a-z_][A-Za-z0-9_.]*$`
+	// +kubebuilder:validation:MaxLength=257
+	// +kubebuilder:validation:Pattern=`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$`
 	Rule string `json:"rule"`
 
 	// reason why, for whoever asks later.
@@ -161,7 +162,7 @@ type GitHubCodeScanning struct {
 	// +required
 	// +kubebuilder:validation:MinLength=3
 	// +kubebuilder:validation:MaxLength=140
-	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+$`
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9][A-Za-z0-9_-]*/[A-Za-z0-9._-]*[A-Za-z0-9_-][A-Za-z0-9._-]*$`
 	Repository string `json:"repository"`
 
 	// ref that the commit belongs to: refs/heads/…, refs/tags/… or refs/pull/…. Default: refs/heads/main.
@@ -217,12 +218,14 @@ type TestPolicy struct {
 	// configured otherwise.
 	//
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="size(string(self)) <= 32 && isQuantity(string(self)) && quantity(string(self)).compareTo(quantity('1Ki')) >= 0 && quantity(string(self)).compareTo(quantity('1Ti')) <= 0",message="must be between 1Ki and 1Ti",reason=FieldValueInvalid
 	MaxSize *resource.Quantity `json:"maxSize,omitempty"`
 
-	// requiredLabels that the image must have, each with a value. Default: org.opencontainers.image.title,
-	// org.opencontainers.image.description and org.opencontainers.image.source.
+	// requiredLabels that the image must have, each with a value; a list takes the place of the default:
+	// org.opencontainers.image.title, org.opencontainers.image.description and org.opencontainers.image.source.
 	//
 	// +optional
+	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=128

@@ -47,26 +47,32 @@ type VulnerabilityCounts struct {
 	// critical vulnerabilities.
 	//
 	// +required
+	// +kubebuilder:validation:Minimum=0
 	Critical int32 `json:"critical"`
 	// high vulnerabilities.
 	//
 	// +required
+	// +kubebuilder:validation:Minimum=0
 	High int32 `json:"high"`
 	// medium vulnerabilities.
 	//
 	// +required
+	// +kubebuilder:validation:Minimum=0
 	Medium int32 `json:"medium"`
 	// low vulnerabilities.
 	//
 	// +required
+	// +kubebuilder:validation:Minimum=0
 	Low int32 `json:"low"`
 	// negligible vulnerabilities.
 	//
 	// +required
+	// +kubebuilder:validation:Minimum=0
 	Negligible int32 `json:"negligible"`
 	// unknown severity.
 	//
 	// +required
+	// +kubebuilder:validation:Minimum=0
 	Unknown int32 `json:"unknown"`
 }
 
@@ -146,7 +152,7 @@ type ScanResult struct {
 	// +kubebuilder:validation:Minimum=0
 	Packages int32 `json:"packages"`
 
-	// vulnerabilities by severity; not set where no packages were found.
+	// vulnerabilities by severity; not set where there was nothing to judge: no packages, or none that a scanner knows.
 	//
 	// +optional
 	Vulnerabilities *VulnerabilityCounts `json:"vulnerabilities,omitempty"`

@@ -106,10 +106,13 @@ func (r rule) object(t *testing.T, kind, namespace string, value any) *unstructu
 	}
 	maps.Copy(content, complete(kind))
 	switch {
-	case r.git, strings.HasPrefix(r.field, "spec.source.git"):
+	case r.git, strings.HasPrefix(r.field, "spec.source.git"), strings.HasPrefix(r.field, githubPath):
 		put(t, content, "spec.source", map[string]any{"git": map[string]any{"url": "https://git.example/images", "secretRef": map[string]any{"name": "git"}}})
 	case strings.HasPrefix(r.field, "spec.source.configMapRef"):
 		put(t, content, "spec.source", map[string]any{"configMapRef": map[string]any{"name": "files"}})
+	}
+	if strings.HasPrefix(r.field, githubPath) {
+		put(t, content, githubPath, codeScanning())
 	}
 	put(t, content, r.field, value)
 	raw, err := json.Marshal(content)
@@ -212,12 +215,22 @@ func assertRefused(t *testing.T, err error, says string, fields ...string) {
 	}
 }
 
+func baseImageRules(t *testing.T) map[string]rule {
+	t.Helper()
+	return merged(t, sharedRules(), gateRules(t), baseImageSpecRules(), baseImageStatusRules())
+}
+
+func buildRules(t *testing.T) map[string]rule {
+	t.Helper()
+	return merged(t, sharedRules(), gateRules(t), buildSpecRules(), buildStatusRules(), resultRules(t))
+}
+
 func TestBaseImageRules(t *testing.T) {
-	testRules(t, "BaseImage", merged(t, sharedRules(), baseImageSpecRules(), baseImageStatusRules()))
+	testRules(t, "BaseImage", baseImageRules(t))
 }
 
 func TestBuildRules(t *testing.T) {
-	testRules(t, "BaseImageBuild", merged(t, sharedRules(), buildSpecRules(), buildStatusRules()))
+	testRules(t, "BaseImageBuild", buildRules(t))
 }
 
 func merged(t *testing.T, tables ...map[string]rule) map[string]rule {
@@ -242,9 +255,9 @@ func TestEveryRuleHasACase(t *testing.T) {
 		rules  map[string]rule
 		others []string
 	}{
-		"BaseImage": {"baseimages", merged(t, sharedRules(), baseImageSpecRules(), baseImageStatusRules()),
+		"BaseImage": {"baseimages", baseImageRules(t),
 			append(defaultRules("spec.output.tags"), append(baseImageDefaults(), " rule 0", " required spec")...)},
-		"BaseImageBuild": {"baseimagebuilds", merged(t, sharedRules(), buildSpecRules(), buildStatusRules()),
+		"BaseImageBuild": {"baseimagebuilds", buildRules(t),
 			append(defaultRules("spec.output.tags"), " rule 0", " required spec")},
 	}
 	for kind, tt := range tests {

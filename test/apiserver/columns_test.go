@@ -38,7 +38,8 @@ func TestBaseImageColumns(t *testing.T) {
 		},
 		Image: &v1alpha1.PromotedImage{
 			Reference: "registry.example/base@" + digest, Digest: digest, ShortDigest: "aaaaaaaaaaaa", Repository: "registry.example/base",
-			Architectures: "amd64,arm64", Size: "2.1 MB", BuiltAt: &built,
+			Architectures: "amd64,arm64", Size: "2.1 MB", BuiltAt: &built, Packages: new(int32(14)), Tests: "1/2, 1 skipped",
+			Vulnerabilities: &v1alpha1.VulnerabilityCounts{High: 2, Medium: 3, Low: 4, Negligible: 5, Unknown: 6},
 		},
 		LatestBuild: &v1alpha1.BuildSummary{Name: "base-1", Attempt: 1, Reason: "SpecChanged"},
 		NextBuild:   "2026-01-04T00:00:00Z",
@@ -50,15 +51,39 @@ func TestBaseImageColumns(t *testing.T) {
 		{"Reason", "Promoted", false},
 		{"Digest", "aaaaaaaaaaaa", false},
 		{"Platforms", "amd64,arm64", false},
+		{"Critical", float64(0), false},
 		{"Last Built", "3d", false},
 		{"Next Build", "2026-01-04T00:00:00Z", false},
 		{"Age", age, false},
 		{"Repository", "registry.example/base", true},
 		{"Resolved", "False", true},
 		{"Size", "2.1 MB", true},
+		{"High", float64(2), true},
+		{"Packages", float64(14), true},
+		{"Tests", "1/2, 1 skipped", true},
 		{"Build Reason", "SpecChanged", true},
 	}
 	if diff := cmp.Diff(want, table(t, "baseimages", namespace)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// No vulnerabilities are not the same as nothing that could have any.
+func TestColumnsOfAnImageWithoutPackages(t *testing.T) {
+	namespace := newNamespace(t)
+	image := created(t, minimalBaseImage(namespace, "base"))
+	image.Status.Image = &v1alpha1.PromotedImage{
+		Reference: "registry.example/base@" + digest, Digest: digest, Repository: "registry.example/base", Packages: new(int32(0)),
+	}
+	writeStatus(t, image)
+	want := map[string]any{"Packages": float64(0), "Critical": nil, "High": nil}
+	got := map[string]any{}
+	for _, c := range table(t, "baseimages", namespace) {
+		if _, asked := want[c.Header]; asked {
+			got[c.Header] = c.Cell
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -3,6 +3,8 @@
 package apiserver
 
 import (
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
 )
@@ -103,9 +106,86 @@ func TestDefaultsGiveWay(t *testing.T) {
 		Retries:          new(int32(0)),
 		History:          v1alpha1.History{Successful: new(int32(1)), Failed: new(int32(2))},
 	}
+	image.Spec.DockerfilePolicy, image.Spec.Scan, image.Spec.Tests = fullGates()
 	want := *image.Spec.DeepCopy()
 	if diff := cmp.Diff(want, created(t, image).Spec); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// fullGates have every field that a build is judged by.
+func fullGates() (v1alpha1.DockerfilePolicy, v1alpha1.ScanPolicy, v1alpha1.TestPolicy) {
+	expires := metav1.NewTime(time.Unix(1_900_000_000, 0))
+	return v1alpha1.DockerfilePolicy{
+			ExtraRules: &v1alpha1.LocalReference{Name: "rules"}, FailOn: v1alpha1.PolicyWarn,
+			Exceptions: []v1alpha1.PolicyException{{Rule: "deny_add", Reason: "a tarball", Expires: expires}},
+		}, v1alpha1.ScanPolicy{
+			Grype: v1alpha1.ScannerGate{FailOn: v1alpha1.ThresholdHigh}, Trivy: v1alpha1.ScannerGate{FailOn: v1alpha1.ThresholdNever},
+			OnlyFixed: true, VEXRef: &v1alpha1.LocalReference{Name: "vex"},
+			Waivers: []v1alpha1.Waiver{{ID: "CVE-2022-48174", Package: "busybox-static", Reason: "not reachable", Expires: expires}},
+			GitHub:  &v1alpha1.GitHubCodeScanning{Repository: "owner/name", Ref: "refs/heads/main", TokenSecretRef: v1alpha1.LocalReference{Name: "github"}},
+		}, v1alpha1.TestPolicy{
+			User: new(int64(1000)), Shells: v1alpha1.Allow, PackageManagers: v1alpha1.Forbid, SetuidFiles: v1alpha1.Allow,
+			MaxSize: new(resource.MustParse("50Mi")), RequiredLabels: []string{"team"}, Command: []string{"/app", "--version"},
+		}
+}
+
+// A build is judged by a copy: what the API makes of the copy must be what it made of the original.
+func TestABuildHasTheGatesOfItsBaseImage(t *testing.T) {
+	namespace := newNamespace(t)
+	image, build := minimalBaseImage(namespace, "x"), minimalBuild(namespace, "x-1")
+	image.Spec.Source = v1alpha1.Source{Git: &v1alpha1.GitSource{URL: "https://git.example/images"}}
+	image.Spec.DockerfilePolicy, image.Spec.Scan, image.Spec.Tests = fullGates()
+	image = created(t, image)
+	build.Spec.DockerfilePolicy, build.Spec.Scan, build.Spec.Tests = image.Spec.DockerfilePolicy, image.Spec.Scan, image.Spec.Tests
+	build = created(t, build)
+	policy, scan, tests := fullGates()
+	for name, diff := range map[string]string{
+		"dockerfilePolicy": cmp.Diff(policy, build.Spec.DockerfilePolicy), "scan": cmp.Diff(scan, build.Spec.Scan), "tests": cmp.Diff(tests, build.Spec.Tests),
+	} {
+		if diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
+// What an object does not say about gates stays unsaid: the operator's defaults are not written into it.
+func TestGatesHaveNoDefaultsInObjects(t *testing.T) {
+	image := created(t, minimalBaseImage(newNamespace(t), "x"))
+	stored := &unstructured.Unstructured{}
+	stored.SetGroupVersionKind(v1alpha1.SchemeGroupVersion.WithKind("BaseImage"))
+	if err := k8s.Get(t.Context(), client.ObjectKeyFromObject(image), stored); err != nil {
+		t.Fatal(err)
+	}
+	for _, section := range []string{"dockerfilePolicy", "scan", "tests"} {
+		if value, found, _ := unstructured.NestedFieldNoCopy(stored.Object, "spec", section); found {
+			t.Errorf("spec.%s is %v", section, value)
+		}
+	}
+}
+
+// What the pages tell people to apply is accepted.
+func TestDocumentedObjectsAreAccepted(t *testing.T) {
+	namespace := newNamespace(t)
+	for _, page := range []string{"baseimage.md", "gates.md"} {
+		text, err := os.ReadFile("../../docs/" + page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		examples := regexp.MustCompile("(?s)\n```yaml\n(.*?)\n```\n").FindAllSubmatch(text, -1)
+		if len(examples) == 0 {
+			t.Errorf("docs/%s has no example", page)
+		}
+		for _, example := range examples {
+			object := &unstructured.Unstructured{}
+			if err := yaml.UnmarshalStrict(example[1], &object.Object); err != nil {
+				t.Fatalf("docs/%s: %v", page, err)
+			}
+			object.SetNamespace(namespace)
+			if err := k8s.Create(t.Context(), object, client.FieldValidation(metav1.FieldValidationStrict)); err != nil {
+				t.Errorf("docs/%s: %v", page, err)
+			}
+		}
 	}
 }
 
@@ -149,9 +229,15 @@ func TestSpecIsRequired(t *testing.T) {
 func TestBuildSpecNeverChanges(t *testing.T) {
 	build := created(t, minimalBuild(newNamespace(t), "x"))
 	changes := map[string]func(*v1alpha1.BaseImageBuildSpec){
-		"a value":      func(s *v1alpha1.BaseImageBuildSpec) { s.Output.Repository = "registry.example/other" },
-		"a list":       func(s *v1alpha1.BaseImageBuildSpec) { s.Output.Tags = append(s.Output.Tags, "other") },
-		"a new field":  func(s *v1alpha1.BaseImageBuildSpec) { s.Target = "x" },
+		"a value":     func(s *v1alpha1.BaseImageBuildSpec) { s.Output.Repository = "registry.example/other" },
+		"a list":      func(s *v1alpha1.BaseImageBuildSpec) { s.Output.Tags = append(s.Output.Tags, "other") },
+		"a new field": func(s *v1alpha1.BaseImageBuildSpec) { s.Target = "x" },
+		"a waiver": func(s *v1alpha1.BaseImageBuildSpec) {
+			s.Scan.Waivers = []v1alpha1.Waiver{{ID: "CVE-1", Reason: "late", Expires: metav1.Now()}}
+		},
+		"a threshold":  func(s *v1alpha1.BaseImageBuildSpec) { s.Scan.Grype.FailOn = v1alpha1.ThresholdNever },
+		"a test":       func(s *v1alpha1.BaseImageBuildSpec) { s.Tests.Shells = v1alpha1.Allow },
+		"a policy":     func(s *v1alpha1.BaseImageBuildSpec) { s.DockerfilePolicy.FailOn = v1alpha1.PolicyWarn },
 		"the platform": func(s *v1alpha1.BaseImageBuildSpec) { s.Platforms[0].NodeSelector = map[string]string{"a": "b"} },
 	}
 	for desc, change := range changes {

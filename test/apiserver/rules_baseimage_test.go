@@ -9,18 +9,19 @@ import (
 
 func completeBaseImage() map[string]any {
 	return map[string]any{
-		"spec": map[string]any{
+		"spec": completeGates(map[string]any{
 			"source":    map[string]any{"inline": map[string]any{"dockerfile": "FROM scratch", "files": map[string]any{}}},
 			"buildArgs": []any{map[string]any{"name": "A"}},
 			"platforms": []any{map[string]any{"platform": "linux/amd64"}},
 			"output":    map[string]any{"repository": "registry.example/a", "tags": []any{"latest"}, "pushSecretRef": map[string]any{"name": "push"}},
 			"upstream":  map[string]any{},
 			"history":   map[string]any{},
-		},
+		}),
 		"status": map[string]any{
 			"image": map[string]any{
 				"reference": "registry.example/a@" + digest, "digest": digest, "repository": "registry.example/a",
 				"tags": []any{"latest"}, "platforms": []any{map[string]any{"platform": "linux/amd64", "digest": digest}},
+				"vulnerabilities": counts(),
 			},
 			"latestBuild": map[string]any{"name": "a-1", "attempt": 1, "inputs": map[string]any{}},
 		},
@@ -36,11 +37,16 @@ func baseImageDefaults() []string {
 func baseImageSpecRules() map[string]rule {
 	const cron = "0 0 * * *"
 	source := map[string]any{"inline": map[string]any{"dockerfile": "FROM scratch"}}
+	fromGit := uploading(map[string]any{"git": map[string]any{"url": "https://git.example/images"}})
+	fromConfigMap := uploading(map[string]any{"configMapRef": named("files")})
 	return map[string]rule{
 		"a source is given":                {field: "spec.source", keyword: "required source", where: "spec", good: source, bad: absent, says: "Required"},
 		"an output is given":               {field: "spec.output", keyword: "required output", where: "spec", good: map[string]any{"repository": "a.b/c"}, bad: absent, says: "Required"},
 		"a target is a name":               {field: "spec.target", keyword: "pattern", good: "Build-1.x_y", bad: "a b", says: "should match"},
 		"an inline Dockerfile has no name": {field: "spec.dockerfile", keyword: "rule 0", where: "spec", good: "Dockerfile", bad: "other", says: "must be Dockerfile for an inline source"},
+
+		"findings of an inline source have no commit": {field: "spec", keyword: "rule 1", blames: githubPath, good: fromGit, bad: uploading(source), says: "needs a git source"},
+		"findings of a ConfigMap have none":           {field: "spec", keyword: "rule 1", blames: githubPath, good: fromGit, bad: fromConfigMap, says: "needs a git source"},
 
 		"the Dockerfile's path is not empty":   {git: true, field: "spec.dockerfile", keyword: "minLength", good: "a", bad: "", says: "1"},
 		"the Dockerfile's path is short":       {git: true, field: "spec.dockerfile", keyword: "maxLength", good: text(255), bad: text(256), says: "255"},
@@ -76,12 +82,20 @@ func baseImageSpecRules() map[string]rule {
 	}
 }
 
+// uploading is a spec with a source whose findings are to be shown by GitHub.
+func uploading(source map[string]any) map[string]any {
+	return map[string]any{
+		"source": source, "output": map[string]any{"repository": "registry.example/a"}, "scan": map[string]any{"github": codeScanning()},
+	}
+}
+
 func baseImageStatusRules() map[string]rule {
 	tag := func(i int) any { return "v" + strconv.Itoa(i) }
 	platform := func(i int) any {
 		return map[string]any{"platform": "linux/" + strconv.Itoa(i), "digest": digest}
 	}
-	inputs := map[string]int{"spec": 71, "revision": 128, "upstream": 71, "scheduledFor": 64, "requestedAt": 256, "pushSecret": 71}
+	inputs := map[string]int{"spec": 71, "revision": 128, "upstream": 71, "scheduledFor": 64, "requestedAt": 256, "pushSecret": 71,
+		"policy": 71, "rules": 71, "vex": 71}
 	rules := map[string]rule{
 		"conditions have different types":           {field: "status.conditions", keyword: "unique", blames: "status.conditions[1]", good: conditions("A", "B"), bad: conditions("A", "A"), says: "Duplicate"},
 		"the next build is short":                   {field: "status.nextBuild", keyword: "maxLength", good: text(64), bad: text(65), says: "64"},
@@ -110,7 +124,10 @@ func baseImageStatusRules() map[string]rule {
 		"attempts start at 1":                       {field: "status.latestBuild.attempt", keyword: "minimum", good: 1, bad: 0, says: "1"},
 		"the build's reason is short":               {field: "status.latestBuild.reason", keyword: "maxLength", good: text(256), bad: text(257), says: "256"},
 		"the newest build has a phase":              {field: "status.latestBuild.phase", keyword: "enum", good: "Promoting", bad: "Promoted", says: "Promoting"},
+		"the tests in one word are short":           bounded("status.image.tests", 64),
 	}
+	countRules(rules, "status.image.vulnerabilities")
+	notNegative(rules, "status.image", "packages")
 	requires(rules, "status.image", "reference", "digest", "repository")
 	requires(rules, "status.latestBuild", "name", "attempt")
 	platformImageRules(rules, "status.image.platforms")
@@ -150,8 +167,16 @@ func example(field string) any {
 	switch name := field[strings.LastIndex(field, ".")+1:]; name {
 	case "digest":
 		return digest
-	case "attempt":
+	case "attempt", "attempts", "denied", "warned", "packages":
 		return 1
+	case "critical", "high", "medium", "low", "negligible", "unknown":
+		return 0
+	case "expires", "builtAt":
+		return someday
+	case "outcome":
+		return "Passed"
+	case "scanner":
+		return "Trivy"
 	case "platform":
 		return "linux/amd64"
 	case "timeout":

@@ -6,7 +6,7 @@ import "strconv"
 
 func completeBuild() map[string]any {
 	return map[string]any{
-		"spec": map[string]any{
+		"spec": completeGates(map[string]any{
 			"baseImage": "a", "attempt": 1, "reason": "SpecChanged", "reasons": []any{map[string]any{"type": "SpecChanged"}},
 			"inputs": map[string]any{}, "dockerfile": "FROM scratch", "dockerfilePath": "Dockerfile", "timeout": "1h",
 			"source":     map[string]any{"inline": map[string]any{"dockerfile": "FROM scratch", "files": map[string]any{}}},
@@ -15,8 +15,8 @@ func completeBuild() map[string]any {
 			"upstreams":  []any{map[string]any{"ref": "a", "name": "a", "digest": digest, "pull": "a"}},
 			"platforms":  []any{map[string]any{"platform": "linux/amd64"}},
 			"output":     map[string]any{"repository": "registry.example/a", "tags": []any{"latest"}, "pushSecretRef": map[string]any{"name": "push"}},
-		},
-		"status": map[string]any{"platforms": []any{map[string]any{"platform": "linux/amd64", "digest": digest}}},
+		}),
+		"status": completeResults(map[string]any{"platforms": []any{map[string]any{"platform": "linux/amd64", "digest": digest}}}),
 	}
 }
 
@@ -32,6 +32,7 @@ func buildSpecRules() map[string]rule {
 		"there is a reason":                    {field: "spec.reasons", keyword: "minItems", good: items(1, reason), bad: []any{}, says: "at least 1"},
 		"there are at most 32 reasons":         {field: "spec.reasons", keyword: "maxItems", good: items(32, reason), bad: items(33, reason), says: "32"},
 		"a reason is a known one":              {field: "spec.reasons[0].type", keyword: "enum", good: "UpstreamChanged", bad: "Bored", says: "UpstreamChanged"},
+		"a reason may be a policy":             {field: "spec.reasons[0].type", keyword: "enum", good: "PolicyChanged", bad: "RulesChanged", says: "PolicyChanged"},
 		"a reason has a type":                  {field: "spec.reasons[0].type", where: "spec.reasons[]", keyword: "required type", good: "Scheduled", bad: absent, says: "Required"},
 		"an old value is short":                bounded("spec.reasons[0].old", 1024),
 		"a new value is short":                 bounded("spec.reasons[0].new", 1024),
@@ -62,7 +63,8 @@ func buildSpecRules() map[string]rule {
 		rules["an upstream's "+name+" is not empty"] = rule{field: field, keyword: "minLength", good: "a", bad: "", says: "1"}
 		rules["an upstream's "+name+" is short"] = bounded(field, 512)
 	}
-	for name, limit := range map[string]int{"spec": 71, "revision": 128, "upstream": 71, "scheduledFor": 64, "requestedAt": 256, "pushSecret": 71} {
+	for name, limit := range map[string]int{"spec": 71, "revision": 128, "upstream": 71, "scheduledFor": 64, "requestedAt": 256, "pushSecret": 71,
+		"policy": 71, "rules": 71, "vex": 71} {
 		rules["the input "+name+" is short"] = bounded("spec.inputs."+name, limit)
 	}
 	return rules
@@ -79,6 +81,9 @@ func buildStatusRules() map[string]rule {
 		"the index's digest is short":     {field: "status.digest", keyword: "maxLength", good: digest, bad: digest + "a", says: "71"},
 		"places in the queue start at 1":  {field: "status.queuePosition", keyword: "minimum", good: 1, bad: 0, says: "1"},
 		"the duration is short":           bounded("status.duration", 32),
+	}
+	for _, phase := range []string{"Checking", "Inspecting", "Scanning", "Testing"} {
+		rules["a phase may be "+phase] = rule{field: "status.phase", keyword: "enum", good: phase, bad: phase + "s", says: phase}
 	}
 	platformImageRules(rules, "status.platforms")
 	return rules

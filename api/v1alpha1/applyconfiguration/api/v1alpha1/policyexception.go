@@ -11,7 +11,8 @@ import (
 //
 // PolicyException lets a Dockerfile break one rule.
 type PolicyExceptionApplyConfiguration struct {
-	// rule that may be broken, for example deny_add, or team.deny_curl for one of a team's package.
+	// rule that may be broken, for example deny_add, or team.deny_curl for one of a team's package. A package and a rule
+	// may have 128 characters each.
 	Rule *string `json:"rule,omitempty"`
 	// reason why, for whoever asks later.
 	Reason *string `json:"reason,omitempty"`

@@ -32,7 +32,7 @@ type PromotedImageApplyConfiguration struct {
 	Revision *string `json:"revision,omitempty"`
 	// build is the name of the BaseImageBuild that made it.
 	Build *string `json:"build,omitempty"`
-	// vulnerabilities by severity; not set where no packages were found.
+	// vulnerabilities by severity; not set where there was nothing to judge: no packages, or none that a scanner knows.
 	Vulnerabilities *VulnerabilityCountsApplyConfiguration `json:"vulnerabilities,omitempty"`
 	// packages of the platform that has the most; 0 means that the scanners found nothing that they could judge.
 	Packages *int32 `json:"packages,omitempty"`

@@ -10,7 +10,7 @@ type ScanResultApplyConfiguration struct {
 	// packages of the platform that has the most. 0: the scanners found nothing that they could judge, which does not
 	// mean that there is nothing.
 	Packages *int32 `json:"packages,omitempty"`
-	// vulnerabilities by severity; not set where no packages were found.
+	// vulnerabilities by severity; not set where there was nothing to judge: no packages, or none that a scanner knows.
 	Vulnerabilities *VulnerabilityCountsApplyConfiguration `json:"vulnerabilities,omitempty"`
 	// refusing is how many of them refuse the image.
 	Refusing *int32 `json:"refusing,omitempty"`

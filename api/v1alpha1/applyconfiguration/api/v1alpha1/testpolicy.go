@@ -23,8 +23,8 @@ type TestPolicyApplyConfiguration struct {
 	// maxSize of the compressed layers of one platform, for example 50Mi. Default: the operator's, 512Mi unless it is
 	// configured otherwise.
 	MaxSize *resource.Quantity `json:"maxSize,omitempty"`
-	// requiredLabels that the image must have, each with a value. Default: org.opencontainers.image.title,
-	// org.opencontainers.image.description and org.opencontainers.image.source.
+	// requiredLabels that the image must have, each with a value; a list takes the place of the default:
+	// org.opencontainers.image.title, org.opencontainers.image.description and org.opencontainers.image.source.
 	RequiredLabels []string `json:"requiredLabels,omitempty"`
 	// command of the image that must exit with 0 in the test pod: as the image's user, without capabilities, on a
 	// read-only root file system, within 30 seconds. Default: none.
