@@ -200,17 +200,13 @@ func (w ArtifactWant) fits(doing string, size int64) error {
 
 // blob reads a blob, which must have the size and the digest that desc says.
 func (c *Client) blob(ctx context.Context, doing string, repo name.Repository, desc v1.Descriptor) ([]byte, error) {
-	layer, err := c.puller.Layer(ctx, repo.Digest(desc.Digest.String()))
-	if err != nil {
-		return nil, reading(doing).outcome(ctx, err)
-	}
-	body, err := layer.Compressed()
+	body, err := c.OpenBlob(ctx, repo.Digest(desc.Digest.String()))
 	if err != nil {
 		return nil, reading(doing).outcome(ctx, err)
 	}
 	defer func() { _ = body.Close() }()
 	content := bytes.NewBuffer(make([]byte, 0, desc.Size+bytes.MinRead))
-	// A byte more than it may have, and with it the end, at which go-containerregistry compares the digest.
+	// A byte more than it may have, and with it the end, at which the digest is compared.
 	n, err := content.ReadFrom(io.LimitReader(body, desc.Size+1))
 	switch {
 	case err != nil:
@@ -219,6 +215,17 @@ func (c *Client) blob(ctx context.Context, doing string, repo name.Repository, d
 		return nil, pipeline.Terminalf(pipeline.ReasonReportInvalid, "%s: it does not have the %d bytes that its manifest says", doing, desc.Size)
 	}
 	return content.Bytes(), nil
+}
+
+// OpenBlob opens a blob for reading with ctx. Its digest is compared at its end, so what was read before is to be
+// trusted after that only. At most Limits.ImageBytes come. Errors are raw, see Classify; bytes with another digest are an
+// error without a type.
+func (c *Client) OpenBlob(ctx context.Context, ref name.Digest) (io.ReadCloser, error) {
+	layer, err := c.puller.Layer(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	return layer.Compressed()
 }
 
 // unreadable classifies an error of a stream whose digest is checked at its end. One without a type is bytes that do not
