@@ -1,4 +1,5 @@
-// Command worker runs in build pods: "fetch" writes the build context, "push" uploads the image.
+// Command worker runs in build pods, where "fetch" writes the build context and "push" uploads the image, and in pods that
+// scan, where "prepare" gets the images and the vulnerability databases and "report" uploads the reports.
 package main
 
 import (

@@ -13,10 +13,17 @@ import (
 	"github.com/ibshafique/base-images/internal/worker"
 )
 
-var errUsage = errors.New("usage: worker fetch|push [flags]")
+var errUsage = errors.New("usage: worker fetch|prepare|push|report [flags]")
 
-type flags struct {
-	input, inputDigest, workspace, gitCredentials, layout, dockerConfig, platform, report string
+// action does what a command is for, with the flags that were parsed, and says what it has done.
+type action func(context.Context) (pipeline.WorkerReport, error)
+
+// commands declare their flags.
+var commands = map[string]func(*flag.FlagSet) action{
+	"fetch":   fetch,
+	"prepare": prepare,
+	"push":    push,
+	"report":  report,
 }
 
 // run executes one command and leaves its outcome in the termination log, whatever it is.
@@ -24,11 +31,11 @@ func run(args []string) error {
 	if len(args) == 0 {
 		return errUsage
 	}
-	command := args[0]
-	if command != "fetch" && command != "push" {
-		return fmt.Errorf("%w: unknown command %q", errUsage, command)
+	if _, known := commands[args[0]]; !known {
+		return fmt.Errorf("%w: unknown command %q", errUsage, args[0])
 	}
-	f, err := parse(command, args[1:])
+	set, log, execute := define(args[0])
+	err := parse(set, args[1:])
 	if errors.Is(err, flag.ErrHelp) {
 		return nil
 	}
@@ -37,52 +44,97 @@ func run(args []string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	digest, failure := execute(ctx, command, f)
-	return errors.Join(failure, report(f.report, digest, failure))
+	done, failure := execute(ctx)
+	return errors.Join(failure, leave(*log, done, failure))
 }
 
-func parse(command string, args []string) (flags, error) {
-	var f flags
-	set := flag.NewFlagSet("worker "+command, flag.ContinueOnError)
-	set.StringVar(&f.input, "input", "/input", "directory of the build's input")
-	set.StringVar(&f.inputDigest, "input-digest", "", "digest that the build's input must have")
-	set.StringVar(&f.platform, "platform", "", "platform that is built, for example linux/amd64")
-	set.StringVar(&f.report, "report", worker.TerminationLog, "file that gets the outcome in JSON")
-	if command == "fetch" {
-		set.StringVar(&f.workspace, "workspace", "/workspace", "directory that gets the context and the Dockerfile")
-		set.StringVar(&f.gitCredentials, "git-credentials", "", "directory of the mounted Secret for git; empty to fetch without")
-	} else {
-		set.StringVar(&f.layout, "layout", "/image/layout", "OCI image layout to push")
-		set.StringVar(&f.dockerConfig, "docker-config", "", "Docker config.json with the push credentials; empty to push without")
-	}
+func define(command string) (set *flag.FlagSet, log *string, execute action) {
+	set = flag.NewFlagSet("worker "+command, flag.ContinueOnError)
+	log = set.String("report", worker.TerminationLog, "file that gets the outcome in JSON")
+	return set, log, commands[command](set)
+}
+
+func parse(set *flag.FlagSet, args []string) error {
 	if err := set.Parse(args); err != nil {
-		return flags{}, err
+		return err
 	}
 	if set.NArg() > 0 {
-		return flags{}, fmt.Errorf("%w: unexpected argument %q", errUsage, set.Arg(0))
+		return fmt.Errorf("%w: unexpected argument %q", errUsage, set.Arg(0))
 	}
-	return f, nil
+	return nil
 }
 
-func execute(ctx context.Context, command string, f flags) (string, error) {
-	platform, err := pipeline.ParsePlatform(f.platform)
-	if err != nil {
-		return "", err
-	}
-	if command == "fetch" {
-		return "", worker.Fetch(ctx, worker.FetchOptions{Input: f.input, InputDigest: f.inputDigest, Workspace: f.workspace, GitCredentials: f.gitCredentials, Platform: platform})
-	}
-	digest, err := worker.Push(ctx, worker.PushOptions{Input: f.input, InputDigest: f.inputDigest, Layout: f.layout, DockerConfig: f.dockerConfig, Platform: platform})
-	if err == nil {
-		fmt.Println("pushed", digest)
-	}
-	return digest, err
-}
-
-func report(path, digest string, failure error) error {
+func leave(path string, done pipeline.WorkerReport, failure error) error {
 	out, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
 	if err != nil {
 		return fmt.Errorf("opening the termination log: %w", err)
 	}
-	return errors.Join(worker.Report(out, digest, failure), out.Close())
+	return errors.Join(worker.Report(out, done, failure), out.Close())
+}
+
+func fetch(set *flag.FlagSet) action {
+	var o worker.FetchOptions
+	inputFlags(set, &o.Input, &o.InputDigest)
+	platform := platformFlag(set)
+	set.StringVar(&o.Workspace, "workspace", "/workspace", "directory that gets the context and the Dockerfile")
+	set.StringVar(&o.GitCredentials, "git-credentials", "", "directory of the mounted Secret for git; empty to fetch without")
+	return func(ctx context.Context) (done pipeline.WorkerReport, err error) {
+		if o.Platform, err = pipeline.ParsePlatform(*platform); err == nil {
+			err = worker.Fetch(ctx, o)
+		}
+		return done, err
+	}
+}
+
+func push(set *flag.FlagSet) action {
+	var o worker.PushOptions
+	inputFlags(set, &o.Input, &o.InputDigest)
+	platform := platformFlag(set)
+	set.StringVar(&o.Layout, "layout", "/image/layout", "OCI image layout to push")
+	set.StringVar(&o.DockerConfig, "docker-config", "", "Docker config.json with the push credentials; empty to push without")
+	return func(ctx context.Context) (done pipeline.WorkerReport, err error) {
+		if o.Platform, err = pipeline.ParsePlatform(*platform); err != nil {
+			return done, err
+		}
+		if done.Digest, err = worker.Push(ctx, o); err == nil {
+			fmt.Println("pushed", done.Digest)
+		}
+		return done, err
+	}
+}
+
+func prepare(set *flag.FlagSet) action {
+	var o worker.PrepareOptions
+	inputFlags(set, &o.Input, &o.InputDigest)
+	set.StringVar(&o.Images, "images", "/images", "directory that gets an OCI image layout for each platform")
+	set.StringVar(&o.Databases, "databases", "/databases", "directory that gets the vulnerability databases")
+	set.StringVar(&o.Reports, "reports", "/reports", "directory that gets an empty one for each platform")
+	set.StringVar(&o.DockerConfig, "docker-config", "", "Docker config.json with the credentials to pull the images; empty to pull without")
+	return func(ctx context.Context) (done pipeline.WorkerReport, err error) {
+		return done, worker.Prepare(ctx, o)
+	}
+}
+
+func report(set *flag.FlagSet) action {
+	var o worker.ScanReportOptions
+	inputFlags(set, &o.Input, &o.InputDigest)
+	set.StringVar(&o.Reports, "reports", "/reports", "directory with the reports of each platform")
+	set.StringVar(&o.Databases, "databases", "/databases", "directory with the vulnerability databases")
+	set.StringVar(&o.DockerConfig, "docker-config", "", "Docker config.json with the push credentials; empty to push without")
+	return func(ctx context.Context) (done pipeline.WorkerReport, err error) {
+		done.Scan, err = worker.ScanReport(ctx, o)
+		for platform, reports := range done.Scan {
+			fmt.Printf("pushed the reports of %s: %+v\n", platform, reports)
+		}
+		return done, err
+	}
+}
+
+func inputFlags(set *flag.FlagSet, input, digest *string) {
+	set.StringVar(input, "input", "/input", "directory of the input")
+	set.StringVar(digest, "input-digest", "", "digest that the input must have")
+}
+
+func platformFlag(set *flag.FlagSet) *string {
+	return set.String("platform", "", "platform that is built, for example linux/amd64")
 }

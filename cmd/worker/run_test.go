@@ -7,8 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/ibshafique/base-images/internal/pipeline"
 	"github.com/ibshafique/base-images/internal/worker"
@@ -48,14 +51,16 @@ func TestCommandLine(t *testing.T) {
 		code int
 		says string
 	}{
-		"no command":                       {nil, 1, "worker: usage: worker fetch|push [flags]"},
-		"an unknown command":               {[]string{"pull"}, 1, `usage: worker fetch|push [flags]: unknown command "pull"`},
+		"no command":                       {nil, 1, "worker: usage: worker fetch|prepare|push|report [flags]"},
+		"an unknown command":               {[]string{"pull"}, 1, `usage: worker fetch|prepare|push|report [flags]: unknown command "pull"`},
 		"a flag before the command":        {[]string{"--input=x", "fetch"}, 1, `unknown command "--input=x"`},
 		"an unknown flag":                  {[]string{"fetch", "--inptu=x"}, 1, "flag provided but not defined: -inptu"},
 		"a flag of the other command":      {[]string{"fetch", "--docker-config=x"}, 1, "flag provided but not defined: -docker-config"},
 		"git credentials for a push":       {[]string{"push", "--git-credentials=x"}, 1, "flag provided but not defined: -git-credentials"},
 		"an extra argument":                {[]string{"push", "--platform=linux/amd64", "now"}, 1, `unexpected argument "now"`},
 		"a flag without its value":         {[]string{"push", "--layout"}, 1, "flag needs an argument: -layout"},
+		"a platform for all of them":       {[]string{"prepare", "--platform=linux/amd64"}, 1, "flag provided but not defined: -platform"},
+		"images for a report":              {[]string{"report", "--images=x"}, 1, "flag provided but not defined: -images"},
 		"help, which is nothing to regret": {[]string{"push", "--help"}, 0, "-docker-config"},
 	}
 	for desc, tt := range tests {
@@ -77,23 +82,24 @@ func TestUsageErrors(t *testing.T) {
 	if err := run([]string{"fetch", "-h"}); err != nil {
 		t.Errorf("help: got %v", err)
 	}
-	if _, err := parse("fetch", []string{"-h"}); !errors.Is(err, flag.ErrHelp) {
-		t.Errorf("got %v", err)
-	}
 }
 
-func TestParseDefaults(t *testing.T) {
-	fetch, err := parse("fetch", []string{"--platform=linux/arm64"})
-	if want := (flags{input: "/input", workspace: "/workspace", platform: "linux/arm64", report: worker.TerminationLog}); fetch != want || err != nil {
-		t.Errorf("got %+v, %v, want %+v", fetch, err, want)
+func TestFlags(t *testing.T) {
+	const log = worker.TerminationLog
+	want := map[string]map[string]string{
+		"fetch":   {"input": "/input", "input-digest": "", "platform": "", "report": log, "workspace": "/workspace", "git-credentials": ""},
+		"push":    {"input": "/input", "input-digest": "", "platform": "", "report": log, "layout": "/image/layout", "docker-config": ""},
+		"prepare": {"input": "/input", "input-digest": "", "report": log, "images": "/images", "databases": "/databases", "reports": "/reports", "docker-config": ""},
+		"report":  {"input": "/input", "input-digest": "", "report": log, "databases": "/databases", "reports": "/reports", "docker-config": ""},
 	}
-	fetch, err = parse("fetch", []string{"--git-credentials=/git"})
-	if fetch.gitCredentials != "/git" || err != nil {
-		t.Errorf("got %+v, %v", fetch, err)
+	got := map[string]map[string]string{}
+	for name := range commands {
+		set, _, _ := define(name)
+		got[name] = map[string]string{}
+		set.VisitAll(func(f *flag.Flag) { got[name][f.Name] = f.DefValue })
 	}
-	push, err := parse("push", nil)
-	if want := (flags{input: "/input", layout: "/image/layout", report: worker.TerminationLog}); push != want || err != nil {
-		t.Errorf("got %+v, %v, want %+v", push, err, want)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -134,8 +140,27 @@ func TestRunLeavesAReport(t *testing.T) {
 	if err := run(append(args, "--platform=linux/amd64", "--input-digest="+pipeline.InputDigest(keys))); err != nil {
 		t.Error(err)
 	}
-	if r := readReport(t, report); r != (pipeline.WorkerReport{}) {
+	if r := readReport(t, report); !reflect.DeepEqual(r, pipeline.WorkerReport{}) {
 		t.Errorf("success: got the report %+v", r)
+	}
+}
+
+// Every command reads its input before it does anything, and says in its report what is wrong with it.
+func TestCommandsReadTheirInput(t *testing.T) {
+	input := t.TempDir()
+	if err := os.WriteFile(filepath.Join(input, "input.json"), []byte("{}"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name := range commands {
+		log := filepath.Join(t.TempDir(), "log")
+		args := []string{name, "--input=" + input, "--input-digest=sha256:x", "--report=" + log}
+		if set, _, _ := define(name); set.Lookup("platform") != nil {
+			args = append(args, "--platform=linux/amd64")
+		}
+		err := run(args)
+		if r := readReport(t, log); !pipeline.IsTerminal(err) || r.Reason != pipeline.ReasonInputChanged {
+			t.Errorf("%s: got %v and the report %+v", name, err, r)
+		}
 	}
 }
 

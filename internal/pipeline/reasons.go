@@ -100,4 +100,15 @@ const (
 	ReasonDigestMismatch    = "DigestMismatch"
 	ReasonPlatformMismatch  = "PlatformMismatch"
 	ReasonWrongArchitecture = "WrongArchitecture"
+
+	// Scans.
+
+	// ReasonVulnerabilityDatabaseUnavailable: a vulnerability database is not where the operator's configuration says.
+	ReasonVulnerabilityDatabaseUnavailable = "VulnerabilityDatabaseUnavailable"
+	// ReasonVulnerabilityDatabaseInvalid: what is there is no vulnerability database, or not the one that was announced.
+	ReasonVulnerabilityDatabaseInvalid = "VulnerabilityDatabaseInvalid"
+	// ReasonReportInvalid: a scanner's report is missing, or not of its kind, or about another image.
+	ReasonReportInvalid = "ReportInvalid"
+	// ReasonReportTooLarge: a scanner's report is larger than limits.scan.reportBytes.
+	ReasonReportTooLarge = "ReportTooLarge"
 )

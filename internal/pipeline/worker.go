@@ -113,5 +113,22 @@ func ParseReport(message string) (WorkerReport, error) {
 	if r.Reason != "" && !reportReason.MatchString(r.Reason) {
 		return WorkerReport{}, errors.New("reading the worker's report: its reason is none")
 	}
+	for platform, reports := range r.Scan {
+		if err := reports.check(platform); err != nil {
+			return WorkerReport{}, fmt.Errorf("reading the worker's report: %w", err)
+		}
+	}
 	return r, nil
+}
+
+func (s ScanReports) check(platform string) error {
+	if _, err := ParsePlatform(platform); err != nil {
+		return fmt.Errorf("%.100q has reports, and is no platform", platform)
+	}
+	for _, digest := range []string{s.SPDX, s.CycloneDX, s.Grype, s.Trivy, s.SARIF} {
+		if !reportDigest.MatchString(digest) {
+			return fmt.Errorf("a digest of the reports of %s is none", platform)
+		}
+	}
+	return nil
 }

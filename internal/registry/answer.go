@@ -36,6 +36,7 @@ type answers struct {
 	next        http.RoundTripper
 	limits      limits.Registry
 	credentials *credentials
+	listing     *listing
 	timing
 }
 
@@ -72,6 +73,9 @@ func (a *answers) check(first *http.Request, resp *http.Response) error {
 		return &ThrottledError{Host: first.URL.Host, Status: resp.StatusCode, After: after}
 	}
 	kind, id := resource(first.URL.Path)
+	if kind == "referrers" {
+		a.referrers(first, resp)
+	}
 	switch {
 	case kind == "manifests" && resp.StatusCode == http.StatusOK && first.Method == http.MethodHead:
 		return sameDigest(id, resp.Header.Get("Docker-Content-Digest"))

@@ -28,6 +28,8 @@ func backoff(tries int) remote.Backoff {
 type Client struct {
 	*shared
 	credentials *credentials
+	listing     *listing
+	options     []remote.Option
 	puller      *remote.Puller
 	pusher      *remote.Pusher
 }
@@ -41,6 +43,7 @@ type shared struct {
 	tokenHosts []TokenHost
 	userAgent  string
 	backoff    remote.Backoff
+	attaching  *locks
 	observe    func(method string, status int)
 	timing     timing
 }
@@ -78,6 +81,7 @@ func New(cfg Config) (*Client, error) {
 		tokenHosts: cfg.TokenHosts,
 		userAgent:  cmp.Or(cfg.UserAgent, "basewright"),
 		backoff:    backoff(max(bounds.Tries, 1)),
+		attaching:  &locks{taken: map[string]chan struct{}{}},
 		timing:     realTime,
 		observe:    cfg.Observe,
 	}
@@ -111,8 +115,9 @@ func (s *shared) client(keychain authn.Keychain) (*Client, error) {
 		keychain = authn.NewMultiKeychain()
 	}
 	creds := newCredentials(keychain, s.tokenHosts)
+	listing := &listing{repositories: map[string]struct{}{}}
 	options := []remote.Option{
-		remote.WithTransport(&answers{next: s.observed(), limits: s.limits, credentials: creds, timing: s.timing}),
+		remote.WithTransport(&answers{next: s.observed(), limits: s.limits, credentials: creds, timing: s.timing, listing: listing}),
 		remote.WithAuthFromKeychain(creds),
 		remote.WithUserAgent(s.userAgent),
 		remote.WithRetryBackoff(s.backoff),
@@ -125,7 +130,7 @@ func (s *shared) client(keychain authn.Keychain) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a registry client: %w", err)
 	}
-	return &Client{shared: s, credentials: creds, puller: puller, pusher: pusher}, nil
+	return &Client{shared: s, credentials: creds, listing: listing, options: options, puller: puller, pusher: pusher}, nil
 }
 
 // HTTPClient returns a client with the same rules for addresses, TLS and redirects, for

@@ -13,9 +13,9 @@ import (
 // maxMessage is what the operator shows of a failure.
 const maxMessage = 1024
 
-// Report writes what came of a command to w, as the operator reads it.
-func Report(w io.Writer, digest string, failure error) error {
-	raw, err := encodeReport(digest, failure)
+// Report writes what came of a command to w, as the operator reads it: what it has done, and why no more than that.
+func Report(w io.Writer, done pipeline.WorkerReport, failure error) error {
+	raw, err := encodeReport(done, failure)
 	if err == nil {
 		_, err = w.Write(raw)
 	}
@@ -26,8 +26,7 @@ func Report(w io.Writer, digest string, failure error) error {
 }
 
 // encodeReport shortens the message until it fits: JSON writes some characters with six.
-func encodeReport(digest string, failure error) ([]byte, error) {
-	r := pipeline.WorkerReport{Digest: digest}
+func encodeReport(r pipeline.WorkerReport, failure error) ([]byte, error) {
 	if failure == nil {
 		return json.Marshal(r)
 	}

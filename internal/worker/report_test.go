@@ -15,25 +15,28 @@ import (
 
 func TestReportIsReadBack(t *testing.T) {
 	digest := "sha256:" + strings.Repeat("a", 64)
+	all := pipeline.ScanReports{SPDX: digest, CycloneDX: digest, Grype: digest, Trivy: digest, SARIF: digest}
+	scan := pipeline.WorkerReport{Scan: map[string]pipeline.ScanReports{"linux/amd64": all, "linux/arm64": all}}
 	tests := map[string]struct {
-		digest  string
+		done    pipeline.WorkerReport
 		failure error
 		want    pipeline.WorkerReport
 	}{
-		"a digest":                              {digest, nil, pipeline.WorkerReport{Digest: digest}},
-		"nothing to say":                        {"", nil, pipeline.WorkerReport{}},
-		"a terminal failure":                    {"", pipeline.Terminalf("SourceNotFound", "x"), pipeline.WorkerReport{Reason: "SourceNotFound", Message: "x"}},
-		"a transient failure":                   {"", pipeline.Transientf("RegistryUnavailable", "x"), pipeline.WorkerReport{Reason: "RegistryUnavailable", Message: "x", Transient: true}},
-		"a failure for another attempt":         {"", pipeline.Retryablef("RegistryUnavailable", "x"), pipeline.WorkerReport{Reason: "RegistryUnavailable", Message: "x", Transient: true}},
-		"a terminal failure by a transient one": {"", pipeline.Terminalf("ImageInvalid", "x: %w", pipeline.Transientf("A", "y")), pipeline.WorkerReport{Reason: "ImageInvalid", Message: "x: y"}},
-		"a wrapped failure":                     {"", fmt.Errorf("pushing: %w", pipeline.Terminalf("RegistryDenied", "x")), pipeline.WorkerReport{Reason: "RegistryDenied", Message: "pushing: x"}},
-		"a defect of ours":                      {"", errors.New("x"), pipeline.WorkerReport{Reason: "InternalError", Message: "x"}},
-		"quotes and new lines":                  {"", errors.New("\"a\"\n<b> \\ é"), pipeline.WorkerReport{Reason: "InternalError", Message: "\"a\"\n<b> \\ é"}},
+		"a digest":                              {pipeline.WorkerReport{Digest: digest}, nil, pipeline.WorkerReport{Digest: digest}},
+		"reports of a scan":                     {scan, nil, scan},
+		"nothing to say":                        {pipeline.WorkerReport{}, nil, pipeline.WorkerReport{}},
+		"a terminal failure":                    {pipeline.WorkerReport{}, pipeline.Terminalf("SourceNotFound", "x"), pipeline.WorkerReport{Reason: "SourceNotFound", Message: "x"}},
+		"a transient failure":                   {pipeline.WorkerReport{}, pipeline.Transientf("RegistryUnavailable", "x"), pipeline.WorkerReport{Reason: "RegistryUnavailable", Message: "x", Transient: true}},
+		"a failure for another attempt":         {pipeline.WorkerReport{}, pipeline.Retryablef("RegistryUnavailable", "x"), pipeline.WorkerReport{Reason: "RegistryUnavailable", Message: "x", Transient: true}},
+		"a terminal failure by a transient one": {pipeline.WorkerReport{}, pipeline.Terminalf("ImageInvalid", "x: %w", pipeline.Transientf("A", "y")), pipeline.WorkerReport{Reason: "ImageInvalid", Message: "x: y"}},
+		"a wrapped failure":                     {pipeline.WorkerReport{}, fmt.Errorf("pushing: %w", pipeline.Terminalf("RegistryDenied", "x")), pipeline.WorkerReport{Reason: "RegistryDenied", Message: "pushing: x"}},
+		"a defect of ours":                      {pipeline.WorkerReport{}, errors.New("x"), pipeline.WorkerReport{Reason: "InternalError", Message: "x"}},
+		"quotes and new lines":                  {pipeline.WorkerReport{}, errors.New("\"a\"\n<b> \\ é"), pipeline.WorkerReport{Reason: "InternalError", Message: "\"a\"\n<b> \\ é"}},
 	}
 	for desc, tt := range tests {
 		t.Run(desc, func(t *testing.T) {
 			var out bytes.Buffer
-			if err := Report(&out, tt.digest, tt.failure); err != nil {
+			if err := Report(&out, tt.done, tt.failure); err != nil {
 				t.Fatal(err)
 			}
 			got, err := pipeline.ParseReport(out.String())
@@ -64,7 +67,7 @@ func TestReportFits(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, %d times", desc, n), func(t *testing.T) {
 				failure := pipeline.Terminalf("RegistryDenied", "pushing: %s", strings.Repeat(piece, n))
 				var out bytes.Buffer
-				if err := Report(&out, "", failure); err != nil {
+				if err := Report(&out, pipeline.WorkerReport{}, failure); err != nil {
 					t.Fatal(err)
 				}
 				if out.Len() > 4096 {
@@ -107,7 +110,7 @@ func (full) Write([]byte) (int, error) { return 0, errFull }
 var errFull = errors.New("no space left")
 
 func TestReportThatCanNotBeWritten(t *testing.T) {
-	if err := Report(full{}, "", nil); !errors.Is(err, errFull) {
+	if err := Report(full{}, pipeline.WorkerReport{}, nil); !errors.Is(err, errFull) {
 		t.Errorf("got %v", err)
 	}
 }

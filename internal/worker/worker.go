@@ -1,4 +1,4 @@
-// Package worker is what runs in the containers fetch and push of a build pod.
+// Package worker is what runs in the containers fetch and push of a build pod, and prepare and report of a scan.
 package worker
 
 import (
