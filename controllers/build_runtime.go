@@ -127,8 +127,8 @@ func (run *buildRun) testJob(ctx context.Context, p v1alpha1.PlatformBuild) (*ba
 	})
 }
 
-// numericUser reads what the config of an image declares. Inspection has seen that it is numeric; without a group, the
-// kubelet takes the user's from /etc/passwd, and the group's name there: the pod then runs as the group of the same number.
+// numericUser reads what the config of an image declares, of which inspection has seen that it is numeric. Without a group,
+// it is tested with that of the same number.
 func numericUser(user string) (uid, gid int64, err error) {
 	left, right, grouped := strings.Cut(user, ":")
 	if !grouped {

@@ -56,13 +56,27 @@ func SetUp(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	return reportState(mgr, o.Metrics, builds.queue)
 }
 
-// CacheOptions keep Jobs and pods of others out of the operator's memory.
+// CacheOptions keep Jobs and pods of others out of the operator's memory, and of nodes all but their labels.
 func CacheOptions() cache.Options {
 	ours := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{job.LabelManagedBy: job.ManagedBy})}
 	return cache.Options{ByObject: map[client.Object]cache.ByObject{
 		&batchv1.Job{}: ours,
 		&corev1.Pod{}:  ours,
+		nodeMetadata(): {Transform: onlyLabels},
 	}}
+}
+
+func nodeMetadata() *metav1.PartialObjectMetadata {
+	node := &metav1.PartialObjectMetadata{}
+	node.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Node"))
+	return node
+}
+
+func onlyLabels(o any) (any, error) {
+	if node, ok := o.(*metav1.PartialObjectMetadata); ok {
+		node.Annotations, node.ManagedFields = nil, nil
+	}
+	return o, nil
 }
 
 // fieldIndexes are what lists are answered by. A test's client needs the same ones.
