@@ -10,7 +10,7 @@ import (
 	"github.com/ibshafique/base-images/internal/registry"
 )
 
-// pinnedImages are the images of build pods by digest. One that the configuration names by tag is looked up once: a tag
+// pinnedImages are the images of build pods, and of those that scan and test, by digest. One that the configuration names by tag is looked up once: a tag
 // that moves changes nothing until the operator starts again.
 type pinnedImages struct {
 	mu    sync.Mutex
@@ -18,12 +18,20 @@ type pinnedImages struct {
 }
 
 func (p *pinnedImages) pinned(ctx context.Context, client *registry.Client, images config.Images) (config.Images, error) {
-	var err error
-	if images.Kaniko, err = p.pin(ctx, client, "images.kaniko", images.Kaniko); err != nil {
-		return config.Images{}, err
+	for _, one := range []struct {
+		field string
+		image *string
+	}{
+		{"images.kaniko", &images.Kaniko}, {"images.worker", &images.Worker},
+		{"images.syft", &images.Syft}, {"images.trivy", &images.Trivy}, {"images.grype", &images.Grype},
+	} {
+		pinned, err := p.pin(ctx, client, one.field, *one.image)
+		if err != nil {
+			return config.Images{}, err
+		}
+		*one.image = pinned
 	}
-	images.Worker, err = p.pin(ctx, client, "images.worker", images.Worker)
-	return images, err
+	return images, nil
 }
 
 func (p *pinnedImages) pin(ctx context.Context, client *registry.Client, field, image string) (string, error) {

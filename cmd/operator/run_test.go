@@ -57,7 +57,7 @@ func TestHelpIsNoFailure(t *testing.T) {
 
 // A setting that is wrong stops the operator before it looks for a cluster.
 func TestRunRefusesItsConfiguration(t *testing.T) {
-	const good = "apiVersion: config.basewright.dev/v1alpha1\nkind: OperatorConfiguration\nimages: {kaniko: a.b/c:1, worker: a.b/d:1}\n"
+	const good = "apiVersion: config.basewright.dev/v1alpha1\nkind: OperatorConfiguration\nimages: {kaniko: a.b/c:1, worker: a.b/d:1, syft: a.b/e:1, trivy: a.b/f:1, grype: a.b/g:1}\n"
 	tests := map[string]struct{ content, says string }{
 		"no images":                     {strings.Split(good, "images")[0], "images.kaniko"},
 		"a field that is misspelt":      {good + "registry: {}", "registry: unknown field"},

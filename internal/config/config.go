@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
@@ -30,24 +31,35 @@ type Operator struct {
 	APIVersion string `json:"apiVersion"`
 	// Kind must be OperatorConfiguration.
 	Kind string `json:"kind"`
-	// Images of the containers of build pods.
+	// Images of the containers of build pods and of those that scan and test.
 	Images Images `json:"images"`
 	// Registries says how registries and git servers are reached.
 	Registries Registries `json:"registries"`
 	// Builds says how many builds run.
 	Builds Builds `json:"builds"`
+	// Databases of vulnerabilities, for scans.
+	Databases Databases `json:"databases"`
+	// GitHub is where findings are uploaded, for BaseImages that ask for it.
+	GitHub GitHub `json:"github"`
 	// Defaults of the fields that a BaseImage leaves out.
 	Defaults Defaults `json:"defaults"`
 	// Limits bound what is read from outside.
 	Limits limits.Limits `json:"limits"`
 }
 
-// Images of the containers of build pods, best given by digest. A tag other than latest is accepted.
+// Images of the containers of build pods and of those that scan and test, best given by digest. A tag other than latest is
+// accepted.
 type Images struct {
 	// Kaniko executor. Required.
 	Kaniko string `json:"kaniko"`
-	// Worker of this project, which fetches contexts and pushes images. Required.
+	// Worker of this project, which fetches contexts, pushes images and reports, and has the probe of tests. Required.
 	Worker string `json:"worker"`
+	// Syft lists the packages of an image. Required.
+	Syft string `json:"syft"`
+	// Trivy looks for vulnerabilities in an image. Required.
+	Trivy string `json:"trivy"`
+	// Grype looks for vulnerabilities of the packages that Syft has listed. Required.
+	Grype string `json:"grype"`
 }
 
 // Registries says how registries and git servers are reached.
@@ -81,6 +93,30 @@ type Builds struct {
 	MaxConcurrent int `json:"maxConcurrent"`
 }
 
+// Databases of vulnerabilities, for scans. They are fetched without credentials, by the rules of Registries.
+type Databases struct {
+	// Trivy's database: an OCI artifact, or an archive with trivy.db and metadata.json.
+	// Default: oci://ghcr.io/aquasecurity/trivy-db:2.
+	Trivy Database `json:"trivy"`
+	// Grype's database: an OCI artifact, an archive, or a listing (latest.json).
+	// Default: https://grype.anchore.io/databases/v6/latest.json.
+	Grype Database `json:"grype"`
+	// MaxAge of a database. With an older one, no image passes. From 1h to 8760h. Default: 120h.
+	MaxAge limits.Duration `json:"maxAge"`
+}
+
+// Database of one scanner.
+type Database struct {
+	// Location is oci://host/repository:tag, also with @digest, or https://….
+	Location string `json:"location"`
+}
+
+// GitHub is where findings are uploaded.
+type GitHub struct {
+	// APIURL of GitHub, or of a GitHub Enterprise Server: https://github.example/api/v3. Default: https://api.github.com.
+	APIURL string `json:"apiURL"`
+}
+
 // Private lists the hosts whose addresses may be private: the configured ones, and those of mirrors.
 func (r Registries) Private() []string {
 	hosts := slices.Clone(r.PrivateHosts)
@@ -97,7 +133,13 @@ func (r Registries) Private() []string {
 // and the images.
 func Default() *Operator {
 	return &Operator{
-		Builds:   Builds{MaxConcurrent: 10},
+		Builds: Builds{MaxConcurrent: 10},
+		Databases: Databases{
+			Trivy:  Database{Location: "oci://ghcr.io/aquasecurity/trivy-db:2"},
+			Grype:  Database{Location: "https://grype.anchore.io/databases/v6/latest.json"},
+			MaxAge: limits.Duration(120 * time.Hour),
+		},
+		GitHub:   GitHub{APIURL: "https://api.github.com"},
 		Defaults: standard(),
 		Limits:   limits.Limits{}.WithDefaults(),
 	}

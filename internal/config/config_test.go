@@ -27,17 +27,31 @@ import (
 const head = "apiVersion: config.basewright.dev/v1alpha1\nkind: OperatorConfiguration\n"
 
 // good has five lines.
-const good = head + "images:\n  kaniko: registry.example/kaniko:1\n  worker: registry.example/worker@sha256:" +
-	"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n"
+const good = head + "images: {" + scanners + ",\n  kaniko: registry.example/kaniko:1,\n  worker: 'registry.example/worker@sha256:" +
+	"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'}\n"
+
+// scanners are the other images.
+const scanners = "syft: 'a.b/syft:1', trivy: 'a.b/trivy:1', grype: 'a.b/grype:1'"
+
+var goodImages = Images{
+	Kaniko: "registry.example/kaniko:1", Worker: "registry.example/worker@sha256:" + strings.Repeat("a", 64),
+	Syft: "a.b/syft:1", Trivy: "a.b/trivy:1", Grype: "a.b/grype:1",
+}
 
 func TestParseFillsInWhatIsLeftOut(t *testing.T) {
 	want := &Operator{
 		APIVersion: APIVersion, Kind: Kind,
-		Images: Images{Kaniko: "registry.example/kaniko:1", Worker: "registry.example/worker@sha256:" + strings.Repeat("a", 64)},
+		Images: goodImages,
 		Builds: Builds{MaxConcurrent: 10},
+		Databases: Databases{
+			Trivy: Database{Location: "oci://ghcr.io/aquasecurity/trivy-db:2"}, Grype: Database{Location: "https://grype.anchore.io/databases/v6/latest.json"},
+			MaxAge: limits.Duration(120 * time.Hour),
+		},
+		GitHub: GitHub{APIURL: "https://api.github.com"},
 		Defaults: Defaults{
 			Jitter: limits.Duration(30 * time.Minute), StartingDeadline: limits.Duration(24 * time.Hour), Timeout: limits.Duration(time.Hour),
 			Retries: 3, SourcePollInterval: limits.Duration(5 * time.Minute), UpstreamPollInterval: limits.Duration(time.Hour),
+			MaxImageSize: 512 << 20,
 			BuildPods: BuildPods{Resources: &corev1.ResourceRequirements{
 				Requests: corev1.ResourceList{"cpu": resource.MustParse("250m"), "memory": resource.MustParse("512Mi")},
 				Limits:   corev1.ResourceList{"memory": resource.MustParse("2Gi")},
@@ -47,8 +61,8 @@ func TestParseFillsInWhatIsLeftOut(t *testing.T) {
 	}
 	for desc, rest := range map[string]string{
 		"absent": "",
-		"null":   "registries:\nbuilds:\ndefaults: ~\nlimits: null\n",
-		"empty":  "registries: {}\nbuilds: {}\ndefaults: {buildPods: {}}\nlimits: {source: {}, registry: {}, build: }\n",
+		"null":   "registries:\nbuilds:\ndatabases:\ngithub:\ndefaults: ~\nlimits: null\n",
+		"empty":  "registries: {}\nbuilds: {}\ndatabases: {trivy: {}, grype: ~}\ngithub: {}\ndefaults: {buildPods: {}}\nlimits: {source: {}, registry: {}, build: }\n",
 	} {
 		t.Run(desc, func(t *testing.T) {
 			got, err := Parse([]byte(good + rest))
@@ -66,7 +80,7 @@ func TestParseKeepsWhatIsSet(t *testing.T) {
 	ca := certificate(t)
 	want := Default()
 	want.APIVersion, want.Kind = APIVersion, Kind
-	want.Images = Images{Kaniko: "registry.example/kaniko:1", Worker: "registry.example/worker@sha256:" + strings.Repeat("a", 64)}
+	want.Images = goodImages
 	want.Registries = Registries{
 		CABundle:     ca,
 		Mirrors:      []Mirror{{Prefix: "docker.io", Endpoint: "mirror.example/hub"}},
@@ -74,6 +88,12 @@ func TestParseKeepsWhatIsSet(t *testing.T) {
 		TokenHosts:   []pipeline.TokenHost{{Registry: "registry.example", Host: "auth.example"}},
 	}
 	want.Builds.MaxConcurrent = 1000
+	want.Databases = Databases{
+		Trivy: Database{Location: "https://db.example/trivy/db.tar.gz"}, Grype: Database{Location: "oci://db.example:5000/grype:6@sha256:" + strings.Repeat("b", 64)},
+		MaxAge: limits.Duration(48 * time.Hour),
+	}
+	want.GitHub.APIURL = "https://github.example:8443/api/v3"
+	want.Defaults.MaxImageSize = 1 << 30
 	want.Defaults.Jitter, want.Defaults.Retries, want.Defaults.SourcePollInterval = 0, 0, 0
 	want.Defaults.BuildPods = BuildPods{
 		Resources:    &corev1.ResourceRequirements{Limits: corev1.ResourceList{"cpu": resource.MustParse("1.5"), "example.com/gpu": resource.MustParse("1")}},
@@ -87,7 +107,13 @@ func TestParseKeepsWhatIsSet(t *testing.T) {
   privateHosts: [registry.example, 'git.example:8443', '[fd00::1]:443', 10.0.0.1]
   tokenHosts: [{registry: registry.example, host: auth.example}]
 builds: {maxConcurrent: 1000}
+databases:
+  trivy: {location: 'https://db.example/trivy/db.tar.gz'}
+  grype: {location: 'oci://db.example:5000/grype:6@sha256:` + strings.Repeat("b", 64) + `'}
+  maxAge: 48h
+github: {apiURL: 'https://github.example:8443/api/v3'}
 defaults:
+  maxImageSize: 1Gi
   jitter: 0s
   retries: 0
   sourcePollInterval: 0s

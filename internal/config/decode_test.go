@@ -37,7 +37,7 @@ func TestParseIsStrict(t *testing.T) {
 		"no text":                   {"\xff\x00", []string{"not YAML: invalid leading UTF-8 octet"}},
 		"a tab":                     {good + "builds:\n\tmaxConcurrent: 1", []string{"line 7: not YAML, here or in the next line: found character that cannot start any token"}},
 		"a misspelt section":        {good + "registry: {}", []string{"line 6: registry: unknown field; did you mean registries?"}},
-		"a misspelt field": {head + "images:\n  kanico: a.b/c:1\n  worker: a.b/c:1\n", []string{
+		"a misspelt field": {head + "images: {\n  kanico: 'a.b/c:1',\n  worker: 'a.b/c:1', " + scanners + "}\n", []string{
 			"line 3: images.kaniko: is required", "line 4: images.kanico: unknown field; did you mean images.kaniko?"}},
 		"another case": {good + "BUILDS: {maxconcurrent: 1}\nlimits: {source: {filebytes: 1Ki}}", []string{
 			"line 6: BUILDS: unknown field; did you mean builds?",
@@ -51,7 +51,7 @@ func TestParseIsStrict(t *testing.T) {
 		"a list for text":         {good + "registries: {caBundle: []}", []string{"line 6: registries.caBundle: has to be a single value, not a list"}},
 		"text for a section":      {good + "builds: 10", []string{`line 6: builds: has to be a mapping, not the single value "10"`}},
 		"a list for a section":    {good + "limits: []", []string{"line 6: limits: has to be a mapping, not a list"}},
-		"a number for text":       {head + "images: {kaniko: 5, worker: a.b/c:1}", []string{`line 3: images.kaniko: "5" has to be text: put it in quotes`}},
+		"a number for text":       {head + "images: {kaniko: 5, worker: a.b/c:1, " + scanners + "}", []string{`line 3: images.kaniko: "5" has to be text: put it in quotes`}},
 		"a truth for a label":     {good + "defaults: {buildPods: {nodeSelector: {gpu: true}}}", []string{`line 6: defaults.buildPods.nodeSelector[gpu]: "true" has to be text: put it in quotes`}},
 		"a number as a label":     {good + "defaults: {buildPods: {nodeSelector: {1: a}}}", []string{"line 6: defaults.buildPods.nodeSelector[1]: the key has to be text: put it in quotes"}},
 		"text for a number":       {good + "builds: {maxConcurrent: ten}", []string{`line 6: builds.maxConcurrent: "ten" has to be a whole number`}},
@@ -78,10 +78,10 @@ func TestParseIsStrict(t *testing.T) {
 		"a merge": {good + "builds: &a {maxConcurrent: 1}\ndefaults: {buildPods: {nodeSelector: {<<: *a}}, <<: *a}\n", []string{
 			`line 7: defaults.buildPods.nodeSelector["<<"]: the key has to be text: put it in quotes`, `line 7: defaults."<<": unknown field`}},
 		"a key that is no text": {good + "? [a]\n: b\n", []string{"line 6: a key has to be text, not a list"}},
-		"a tag of its own": {head + "images: {kaniko: !!binary YQ==, worker: !x a.b/c:1}", []string{
+		"a tag of its own": {head + "images: {kaniko: !!binary YQ==, worker: !x a.b/c:1, " + scanners + "}", []string{
 			`line 3: images.kaniko: "YQ==" has to be text: put it in quotes`, `line 3: images.worker: "a.b/c:1" has to be text: put it in quotes`}},
 		"a name of many lines": {good + "\"a\\nb\": x", []string{`line 6: "a\nb": unknown field`}},
-		"all at once, by line": {"limits:\n  source: {files: -1}\nregistries:\n  privateHosts:\n  - ''\nimages: {worker: a.b/c}\n", []string{
+		"all at once, by line": {"limits:\n  source: {files: -1}\nregistries:\n  privateHosts:\n  - ''\nimages: {worker: a.b/c, " + scanners + "}\n", []string{
 			`apiVersion: "" must be "config.basewright.dev/v1alpha1"`,
 			`kind: "" must be "OperatorConfiguration"`,
 			"line 2: limits.source.files: -1 must be more than 0",

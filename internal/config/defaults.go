@@ -25,6 +25,8 @@ type Defaults struct {
 	// UpstreamPollInterval is how often upstream images are looked at for changes; 0s turns that off.
 	// From 1m to 168h. Default: 1h.
 	UpstreamPollInterval limits.Duration `json:"upstreamPollInterval"`
+	// MaxImageSize is that of the compressed layers of one platform. From 1 to 64Gi. Default: 512Mi.
+	MaxImageSize limits.Bytes `json:"maxImageSize"`
 	// BuildPods of the platforms of a BaseImage.
 	BuildPods BuildPods `json:"buildPods"`
 }
@@ -49,6 +51,7 @@ func standard() Defaults {
 		Retries:              3,
 		SourcePollInterval:   limits.Duration(5 * time.Minute),
 		UpstreamPollInterval: limits.Duration(time.Hour),
+		MaxImageSize:         512 << 20,
 		BuildPods: BuildPods{Resources: &corev1.ResourceRequirements{
 			Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("250m"), corev1.ResourceMemory: resource.MustParse("512Mi")},
 			Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("2Gi")},
@@ -69,11 +72,12 @@ func (d Defaults) validate(f *findings, at *path) {
 	between(f, at.child("retries"), d.Retries, 0, 10)
 	poll(f, at.child("sourcePollInterval"), d.SourcePollInterval)
 	poll(f, at.child("upstreamPollInterval"), d.UpstreamPollInterval)
+	between(f, at.child("maxImageSize"), d.MaxImageSize, 1, 64<<30)
 	d.BuildPods.validate(f, at.child("buildPods"))
 }
 
 // between says what the API says of the same field.
-func between[T limits.Duration | int | int32](f *findings, at *path, value, least, most T) {
+func between[T limits.Duration | limits.Bytes | int | int32](f *findings, at *path, value, least, most T) {
 	if value < least || value > most {
 		f.invalid(at, "%v must be between %v and %v", value, least, most)
 	}

@@ -9,8 +9,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
+
+	"github.com/ibshafique/base-images/internal/limits"
 )
 
 // root is the path of the file as a whole.
@@ -19,10 +22,11 @@ var root *path
 func (c *Operator) validate(f *findings) {
 	equals(f, root.child("apiVersion"), c.APIVersion, APIVersion)
 	equals(f, root.child("kind"), c.Kind, Kind)
-	validateImage(f, root.child("images").child("kaniko"), c.Images.Kaniko)
-	validateImage(f, root.child("images").child("worker"), c.Images.Worker)
+	c.Images.validate(f, root.child("images"))
 	c.Registries.validate(f, root.child("registries"))
 	between(f, root.child("builds").child("maxConcurrent"), c.Builds.MaxConcurrent, 1, 1000)
+	c.Databases.validate(f, root.child("databases"))
+	validateURL(f, root.child("github").child("apiURL"), c.GitHub.APIURL, "https://host/path")
 	c.Defaults.validate(f, root.child("defaults"))
 	c.Limits.Validate(func(section, field, problem string) {
 		f.invalid(root.child("limits").child(section).child(field), "%s", problem)
@@ -33,6 +37,14 @@ func equals(f *findings, at *path, value, want string) {
 	if value != want {
 		f.invalid(at, "%s must be %s", quoted(value), quoted(want))
 	}
+}
+
+func (i Images) validate(f *findings, at *path) {
+	validateImage(f, at.child("kaniko"), i.Kaniko)
+	validateImage(f, at.child("worker"), i.Worker)
+	validateImage(f, at.child("syft"), i.Syft)
+	validateImage(f, at.child("trivy"), i.Trivy)
+	validateImage(f, at.child("grype"), i.Grype)
 }
 
 // validateImage wants a version: what runs as root in build pods must not change because somebody has pushed.
@@ -130,6 +142,42 @@ func validateHost(f *findings, at *path, host string) {
 	}
 	if !isHost(host) {
 		f.invalid(at, "%s is not a host: give a name such as registry.example or registry.example:5000", quoted(host))
+	}
+}
+
+func (d Databases) validate(f *findings, at *path) {
+	validateLocation(f, at.child("trivy").child("location"), d.Trivy.Location)
+	validateLocation(f, at.child("grype").child("location"), d.Grype.Location)
+	between(f, at.child("maxAge"), d.MaxAge, limits.Duration(time.Hour), limits.Duration(8760*time.Hour))
+}
+
+// validateLocation wants what the worker can fetch: an artifact of a registry, or a file.
+func validateLocation(f *findings, at *path, location string) {
+	ref, oci := strings.CutPrefix(location, "oci://")
+	if !oci {
+		validateURL(f, at, location, "oci://host/repository:tag or https://host/path")
+		return
+	}
+	host, _, _ := strings.Cut(ref, "/")
+	parsed, err := name.ParseReference(ref)
+	switch {
+	case err != nil || !isHost(host) || host != "localhost" && !strings.ContainsAny(host, ".:"):
+		f.invalid(at, "%s is not of the form oci://host/repository:tag", quoted(location))
+	case parsed.Identifier() == name.DefaultTag:
+		f.invalid(at, "%s has no version: give a tag other than latest, or a digest", quoted(location))
+	}
+}
+
+// validateURL wants HTTPS and no credentials: what is configured is printed.
+func validateURL(f *findings, at *path, text, form string) {
+	u, err := url.Parse(text)
+	switch {
+	case text == "":
+		f.invalid(at, "is required")
+	case err != nil || u.Scheme != "https" || !isHost(u.Host):
+		f.invalid(at, "%s is not of the form %s", quoted(text), form)
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		f.invalid(at, "has a user, a query or a fragment, which are not sent")
 	}
 }
 

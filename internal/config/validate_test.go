@@ -15,11 +15,15 @@ func TestParseNamesValuesThatAreWrong(t *testing.T) {
 	}{
 		"another version": {strings.Replace(good, "v1alpha1", "v1", 1), []string{`line 1: apiVersion: "config.basewright.dev/v1" must be "config.basewright.dev/v1alpha1"`}},
 		"another kind":    {strings.Replace(good, Kind, "Config", 1), []string{`line 2: kind: "Config" must be "OperatorConfiguration"`}},
-		"no images":       {head, []string{"images.kaniko: is required", "images.worker: is required"}},
-		"one image":       {head + "images: {kaniko: a.b/c:1}", []string{"line 3: images.worker: is required"}},
-		"images that are none": {head + "images: {kaniko: a.b/C:1, worker: 'a.b/c@sha256:1'}", []string{
+		"no images":       {head, []string{"images.kaniko: is required", "images.worker: is required", "images.syft: is required", "images.trivy: is required", "images.grype: is required"}},
+		"one image":       {head + "images: {kaniko: a.b/c:1, " + scanners + "}", []string{"line 3: images.worker: is required"}},
+		"scanners that are none": {head + "images: {kaniko: a.b/c:1, worker: a.b/c:1, syft: a.b/C:1, trivy: a.b/c, grype: a.b/c:latest}", []string{
+			`line 3: images.syft: "a.b/C:1" is not an image reference`,
+			`line 3: images.trivy: "a.b/c" has no version: give a tag other than latest, or best a digest`,
+			`line 3: images.grype: "a.b/c:latest" has no version: give a tag other than latest, or best a digest`}},
+		"images that are none": {head + "images: {kaniko: a.b/C:1, worker: 'a.b/c@sha256:1', " + scanners + "}", []string{
 			`line 3: images.kaniko: "a.b/C:1" is not an image reference`, `line 3: images.worker: "a.b/c@sha256:1" is not an image reference`}},
-		"images without a version": {head + "images:\n  kaniko: a.b/c\n  worker: a.b/c:latest\n", []string{
+		"images without a version": {head + "images: {" + scanners + ",\n  kaniko: a.b/c,\n  worker: 'a.b/c:latest'}\n", []string{
 			`line 4: images.kaniko: "a.b/c" has no version: give a tag other than latest, or best a digest`,
 			`line 5: images.worker: "a.b/c:latest" has no version: give a tag other than latest, or best a digest`}},
 		"authorities that are none": {good + "registries: {caBundle: x}", []string{"line 6: registries.caBundle: has no PEM certificate"}},
@@ -41,10 +45,28 @@ func TestParseNamesValuesThatAreWrong(t *testing.T) {
 		"a token service without a registry": {good + "registries: {tokenHosts: [{host: a.b/c}]}", []string{
 			"line 6: registries.tokenHosts[0].registry: is required",
 			`line 6: registries.tokenHosts[0].host: "a.b/c" is not a host: give a name such as registry.example or registry.example:5000`}},
-		"no builds at all":       {good + "builds: {maxConcurrent: 0}", []string{"line 6: builds.maxConcurrent: 0 must be between 1 and 1000"}},
-		"too many builds":        {good + "builds: {maxConcurrent: 1001}", []string{"line 6: builds.maxConcurrent: 1001 must be between 1 and 1000"}},
-		"a limit of 0":           {good + "limits: {build: {messageLines: 0}}", []string{"line 6: limits.build.messageLines: 0 must be more than 0"}},
-		"a limit that is a typo": {good + "limits:\n  registry:\n    manifestBytes: 256Gi\n", []string{"line 8: limits.registry.manifestBytes: 256Gi is more than the hard maximum of 64Mi"}},
+		"no builds at all": {good + "builds: {maxConcurrent: 0}", []string{"line 6: builds.maxConcurrent: 0 must be between 1 and 1000"}},
+		"too many builds":  {good + "builds: {maxConcurrent: 1001}", []string{"line 6: builds.maxConcurrent: 1001 must be between 1 and 1000"}},
+		"databases from nowhere": {good + "databases: {trivy: {location: ''}, grype: {location: 'ftp://a.b/c'}, maxAge: 59m}", []string{
+			"line 6: databases.trivy.location: is required",
+			`line 6: databases.grype.location: "ftp://a.b/c" is not of the form oci://host/repository:tag or https://host/path`,
+			"line 6: databases.maxAge: 59m must be between 1h and 8760h"}},
+		"databases without TLS or version": {good + "databases: {trivy: {location: 'oci://a.b/c'}, grype: {location: 'http://a.b/c'}, maxAge: 8761h}", []string{
+			`line 6: databases.trivy.location: "oci://a.b/c" has no version: give a tag other than latest, or a digest`,
+			`line 6: databases.grype.location: "http://a.b/c" is not of the form oci://host/repository:tag or https://host/path`,
+			"line 6: databases.maxAge: 8761h must be between 1h and 8760h"}},
+		"databases of Docker Hub by the short name": {good + "databases: {trivy: {location: 'oci://aquasec/trivy-db:2'}, grype: {location: 'oci://a.b/C:1'}}", []string{
+			`line 6: databases.trivy.location: "oci://aquasec/trivy-db:2" is not of the form oci://host/repository:tag`,
+			`line 6: databases.grype.location: "oci://a.b/C:1" is not of the form oci://host/repository:tag`}},
+		"databases with credentials": {good + "databases: {trivy: {location: 'https://user:secret@a.b/c'}, grype: {location: 'https://a.b/c?sig=secret'}}", []string{
+			"line 6: databases.trivy.location: has a user, a query or a fragment, which are not sent",
+			"line 6: databases.grype.location: has a user, a query or a fragment, which are not sent"}},
+		"a GitHub of no use": {good + "github: {apiURL: 'oci://a.b/c:1'}", []string{
+			`line 6: github.apiURL: "oci://a.b/c:1" is not of the form https://host/path`}},
+		"an image without layers": {good + "defaults: {maxImageSize: 0}", []string{"line 6: defaults.maxImageSize: 0 must be between 1 and 64Gi"}},
+		"an image without end":    {good + "defaults: {maxImageSize: 65Gi}", []string{"line 6: defaults.maxImageSize: 65Gi must be between 1 and 64Gi"}},
+		"a limit of 0":            {good + "limits: {build: {messageLines: 0}}", []string{"line 6: limits.build.messageLines: 0 must be more than 0"}},
+		"a limit that is a typo":  {good + "limits:\n  registry:\n    manifestBytes: 256Gi\n", []string{"line 8: limits.registry.manifestBytes: 256Gi is more than the hard maximum of 64Mi"}},
 		"defaults that the API would refuse, below": {
 			good + "defaults: {jitter: -1s, startingDeadline: 59s, timeout: 0s, retries: -1, sourcePollInterval: 59s, upstreamPollInterval: -1m}", []string{
 				"line 6: defaults.jitter: -1s must be between 0s and 24h",
@@ -133,6 +155,8 @@ func TestBoundsAreInside(t *testing.T) {
 		"the most":  "builds: {maxConcurrent: 1000}\ndefaults: {jitter: 24h, startingDeadline: 168h, timeout: 24h, retries: 10, sourcePollInterval: 168h, upstreamPollInterval: 168h}",
 		"requests as large as the limits": "defaults: {buildPods: {resources: {requests: {cpu: 1}, limits: {cpu: 1000m}}, nodeSelector: {" + manyLabels(32) + "}, " +
 			"tolerations: [" + strings.Repeat("{operator: Exists}, ", 32) + "]}}",
+		"databases of all kinds":   "databases: {trivy: {location: 'oci://localhost:5000/a/b:2'}, grype: {location: 'https://a.b:8443/c/db.tar.zst'}, maxAge: 1h}\ndefaults: {maxImageSize: 1}",
+		"the oldest database":      "databases: {maxAge: 8760h}\ndefaults: {maxImageSize: 64Gi}",
 		"mirrors of all kinds":     "registries: {mirrors: [{prefix: docker.io/library/alpine, endpoint: localhost/hub}, {prefix: quay.io, endpoint: 'a.b:5000'}]}",
 		"tolerations of all kinds": "defaults: {buildPods: {tolerations: [{key: a}, {key: a, operator: Equal, value: b, effect: NoSchedule}, {key: a, operator: Lt, value: '-5'}, {effect: PreferNoSchedule, operator: Exists}]}}",
 	} {

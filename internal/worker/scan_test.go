@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -382,13 +383,13 @@ func TestReportsThatAreRefused(t *testing.T) {
 	content := func(name, text string) func(*testing.T, string) {
 		return func(t *testing.T, dir string) { writeFile(t, filepath.Join(dir, name), text) }
 	}
-	instead := func(name string, make func(path string) error) func(*testing.T, string) {
+	instead := func(name string, put func(path string) error) func(*testing.T, string) {
 		return func(t *testing.T, dir string) {
 			path := filepath.Join(dir, name)
 			if err := os.Remove(path); err != nil {
 				t.Fatal(err)
 			}
-			if err := make(path); err != nil {
+			if err := put(path); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -502,9 +503,7 @@ func TestScanReportTriesAgain(t *testing.T) {
 				panic(http.ErrAbortHandler)
 			}
 			defer func() { _ = resp.Body.Close() }()
-			for name, values := range resp.Header {
-				w.Header()[name] = values
-			}
+			maps.Copy(w.Header(), resp.Header)
 			w.WriteHeader(resp.StatusCode)
 			_, _ = io.Copy(w, resp.Body)
 		})

@@ -113,7 +113,10 @@ func newOperator(t *testing.T, change ...func(*operator)) *operator {
 	t.Helper()
 	o := &operator{t: t, namespace: newNamespace(t), git: &fakeGit{commit: commitA},
 		clock: clocktesting.NewFakePassiveClock(time.Now()), config: config.Default()}
-	o.config.Images = config.Images{Kaniko: "kaniko.example/kaniko@" + someDigest, Worker: "worker.example/worker@" + someDigest}
+	o.config.Images = config.Images{
+		Kaniko: "kaniko.example/kaniko@" + someDigest, Worker: "worker.example/worker@" + someDigest,
+		Syft: "scanners.example/syft@" + someDigest, Trivy: "scanners.example/trivy@" + someDigest, Grype: "scanners.example/grype@" + someDigest,
+	}
 	for _, c := range change {
 		c(o)
 	}

@@ -146,7 +146,10 @@ func startAtScale(b *testing.B, namespace string, images int, written *atomic.In
 		b.Fatal(err)
 	}
 	settings := config.Default()
-	settings.Images = config.Images{Kaniko: "kaniko.example/kaniko@" + someDigest, Worker: "worker.example/worker@" + someDigest}
+	settings.Images = config.Images{
+		Kaniko: "kaniko.example/kaniko@" + someDigest, Worker: "worker.example/worker@" + someDigest,
+		Syft: "scanners.example/syft@" + someDigest, Trivy: "scanners.example/trivy@" + someDigest, Grype: "scanners.example/grype@" + someDigest,
+	}
 	settings.Builds.MaxConcurrent = 1
 	seen := &lookCounter{PassiveClock: clock.RealClock{}, left: int64(images), done: make(chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())
