@@ -100,4 +100,29 @@ const (
 	ReasonDigestMismatch    = "DigestMismatch"
 	ReasonPlatformMismatch  = "PlatformMismatch"
 	ReasonWrongArchitecture = "WrongArchitecture"
+
+	// Scans.
+
+	// ReasonScanFailed: a scanner, or another container of the scan pod, failed.
+	ReasonScanFailed = "ScanFailed"
+	// ReasonVulnerabilitiesFound: at least one vulnerability refuses the image.
+	ReasonVulnerabilitiesFound = "VulnerabilitiesFound"
+	// ReasonVulnerabilityDatabaseTooOld: a scanner's database is older than the operator's configuration allows.
+	ReasonVulnerabilityDatabaseTooOld = "VulnerabilityDatabaseTooOld"
+	// ReasonVulnerabilityDatabaseUnavailable: a scanner's database is not where the operator's configuration says.
+	ReasonVulnerabilityDatabaseUnavailable = "VulnerabilityDatabaseUnavailable"
+	// ReasonVulnerabilityDatabaseInvalid: a scanner's database can't be read, or does not say when it was made.
+	ReasonVulnerabilityDatabaseInvalid = "VulnerabilityDatabaseInvalid"
+	// ReasonReportInvalid: a report is not what the scanner writes, or is about another image.
+	ReasonReportInvalid = "ReportInvalid"
+	// ReasonReportTooLarge: a report has more bytes or entries than limits.scan allows.
+	ReasonReportTooLarge = "ReportTooLarge"
+	// ReasonVEXInvalid: spec.scan.vexRef names no ConfigMap, or one that holds something else than OpenVEX documents.
+	ReasonVEXInvalid = "VEXInvalid"
+	// ReasonCodeScanningRefused: GitHub does not take the findings.
+	ReasonCodeScanningRefused = "CodeScanningRefused"
+	// ReasonCodeScanningUnavailable: GitHub does not answer, or asks to come later.
+	ReasonCodeScanningUnavailable = "CodeScanningUnavailable"
+	// ReasonGitHubTokenInvalid: spec.scan.github.tokenSecretRef names no Secret, or one without a token.
+	ReasonGitHubTokenInvalid = "GitHubTokenInvalid"
 )
