@@ -36,7 +36,7 @@ var allowed = map[string][]string{
 	"internal/kaniko":                              {"api/v1alpha1", "internal/job", "internal/limits", "internal/pipeline"},
 	"internal/inspect":                             {"internal/limits", "internal/pipeline", "internal/registry"},
 	"internal/scan":                                {"api/v1alpha1", "internal/job", "internal/limits", "internal/pipeline"},
-	"internal/codescanning":                        {"internal/pipeline", "internal/retryafter"},
+	"internal/codescanning":                        {"internal/netmessage", "internal/pipeline", "internal/retryafter"},
 	"internal/index":                               {"internal/inspect", "internal/pipeline", "internal/registry"},
 	"internal/promote":                             {"internal/pipeline", "internal/registry"},
 	"internal/metrics":                             {"api/v1alpha1", "internal/pipeline"},
