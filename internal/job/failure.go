@@ -3,8 +3,10 @@ package job
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -81,7 +83,7 @@ func (r reader) tail(s string) string {
 	}
 	var lines []string
 	for line := range strings.Lines(strings.ToValidUTF8(s, "�")) {
-		line = strings.TrimRight(line, " \t\r\n")
+		line = strings.TrimRight(plainText(line), " ")
 		if line != "" && !r.chatter(line) {
 			lines = append(lines, line)
 		}
@@ -92,4 +94,20 @@ func (r reader) tail(s string) string {
 		s = cut + strings.ToValidUTF8(s[len(s)-limit+len(cut):], "")
 	}
 	return s
+}
+
+// colour is how programs colour their logs (ECMA-48, "CSI sequences").
+var colour = regexp.MustCompile("\x1b\\[[0-9;?]*[@-~]")
+
+// plainText is a line without colours and characters that a terminal would obey.
+func plainText(line string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\t':
+			return ' '
+		case unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r):
+			return -1
+		}
+		return r
+	}, colour.ReplaceAllString(line, ""))
 }

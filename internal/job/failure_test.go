@@ -18,7 +18,7 @@ func TestTailIsBounded(t *testing.T) {
 		return b.String()
 	}
 	tests := map[string]struct{ log, want string }{
-		"a short log is whole":                   {"a\n\tb\n", "a | \tb"},
+		"a short log is whole":                   {"a\n\tb\n", "a |  b"},
 		"ten lines are":                          {numbered(10), joinedLines(numbered(10))},
 		"of eleven, the first is left out":       {numbered(11), strings.TrimPrefix(joinedLines(numbered(11)), "line 0 | ")},
 		"empty lines don't count":                {"the error\n" + strings.Repeat("\r\n \n", 20), "the error"},
@@ -28,6 +28,9 @@ func TestTailIsBounded(t *testing.T) {
 		"1024 bytes are whole":                   {strings.Repeat("a", 1024), strings.Repeat("a", 1024)},
 		"a character that would be cut is left":  {strings.Repeat("é", 1000), "…" + strings.Repeat("é", 510)},
 		"bytes that are no text are replaced":    {"a\xff\xfeb", "a�b"},
+		"colours are left out":                   {"[0000] \x1b[31;1merror\x1b[0m\n", "[0000] error"},
+		"so is what a terminal would obey":       {"a\rb\x07\x1b]0;c\x00\u202ed", "ab]0;cd"},
+		"tabs are spaces":                        {"a\tb", "a b"},
 		"also after they made the text too long": {strings.Repeat("a\xff", 512), "…" + strings.Repeat("a�", 255)},
 	}
 	progress := func(line string) bool { return strings.Contains(line, "level=info") }

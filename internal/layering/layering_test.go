@@ -36,6 +36,8 @@ var allowed = map[string][]string{
 	"internal/job":                                 {"api/v1alpha1", "internal/limits", "internal/pipeline"},
 	"internal/kaniko":                              {"api/v1alpha1", "internal/job", "internal/limits", "internal/pipeline"},
 	"internal/inspect":                             {"internal/limits", "internal/pipeline", "internal/registry"},
+	"internal/scan":                                {"api/v1alpha1", "internal/job", "internal/limits", "internal/pipeline"},
+	"internal/codescanning":                        {"internal/netmessage", "internal/pipeline", "internal/retryafter"},
 	"internal/index":                               {"internal/inspect", "internal/pipeline", "internal/registry"},
 	"internal/promote":                             {"internal/pipeline", "internal/registry"},
 	"internal/metrics":                             {"api/v1alpha1", "internal/pipeline"},

@@ -37,7 +37,9 @@ var failureReasons = []string{
 	pipeline.ReasonOutOfMemory, pipeline.ReasonPodEvicted, pipeline.ReasonPodUnschedulable, pipeline.ReasonPodRefused, pipeline.ReasonPodNotStarted,
 	pipeline.ReasonImagePullFailed, pipeline.ReasonJobInvalid, pipeline.ReasonQuotaExceeded,
 	pipeline.ReasonOutputInvalid, pipeline.ReasonDigestMismatch, pipeline.ReasonPlatformMismatch, pipeline.ReasonWrongArchitecture,
-	pipeline.ReasonVulnerabilityDatabaseUnavailable, pipeline.ReasonVulnerabilityDatabaseInvalid, pipeline.ReasonReportInvalid, pipeline.ReasonReportTooLarge,
+	pipeline.ReasonScanFailed, pipeline.ReasonVulnerabilitiesFound, pipeline.ReasonVulnerabilityDatabaseTooOld,
+	pipeline.ReasonVulnerabilityDatabaseUnavailable, pipeline.ReasonVulnerabilityDatabaseInvalid, pipeline.ReasonReportInvalid,
+	pipeline.ReasonReportTooLarge, pipeline.ReasonVEXInvalid,
 	other,
 }
 

@@ -103,12 +103,26 @@ const (
 
 	// Scans.
 
-	// ReasonVulnerabilityDatabaseUnavailable: a vulnerability database is not where the operator's configuration says.
+	// ReasonScanFailed: a scanner, or another container of the scan pod, failed.
+	ReasonScanFailed = "ScanFailed"
+	// ReasonVulnerabilitiesFound: at least one vulnerability refuses the image.
+	ReasonVulnerabilitiesFound = "VulnerabilitiesFound"
+	// ReasonVulnerabilityDatabaseTooOld: a scanner's database is older than the operator's configuration allows.
+	ReasonVulnerabilityDatabaseTooOld = "VulnerabilityDatabaseTooOld"
+	// ReasonVulnerabilityDatabaseUnavailable: a scanner's database is not where the operator's configuration says.
 	ReasonVulnerabilityDatabaseUnavailable = "VulnerabilityDatabaseUnavailable"
-	// ReasonVulnerabilityDatabaseInvalid: what is there is no vulnerability database, or not the one that was announced.
+	// ReasonVulnerabilityDatabaseInvalid: a scanner's database can't be read, or does not say when it was made.
 	ReasonVulnerabilityDatabaseInvalid = "VulnerabilityDatabaseInvalid"
-	// ReasonReportInvalid: a scanner's report is missing, or not of its kind, or about another image.
+	// ReasonReportInvalid: a report is not what the scanner writes, or is about another image.
 	ReasonReportInvalid = "ReportInvalid"
-	// ReasonReportTooLarge: a scanner's report is larger than limits.scan.reportBytes.
+	// ReasonReportTooLarge: a report has more bytes or entries than limits.scan allows.
 	ReasonReportTooLarge = "ReportTooLarge"
+	// ReasonVEXInvalid: spec.scan.vexRef names no ConfigMap, or one that holds something else than OpenVEX documents.
+	ReasonVEXInvalid = "VEXInvalid"
+	// ReasonCodeScanningRefused: GitHub does not take the findings.
+	ReasonCodeScanningRefused = "CodeScanningRefused"
+	// ReasonCodeScanningUnavailable: GitHub does not answer, or asks to come later.
+	ReasonCodeScanningUnavailable = "CodeScanningUnavailable"
+	// ReasonGitHubTokenInvalid: spec.scan.github.tokenSecretRef names no Secret, or one without a token.
+	ReasonGitHubTokenInvalid = "GitHubTokenInvalid"
 )

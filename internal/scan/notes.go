@@ -1,0 +1,63 @@
+package scan
+
+import "fmt"
+
+// note says what the scanners could not look at: it is not clean, it is unknown.
+func (v *Verdict) note() {
+	for _, p := range v.in.Platforms {
+		if note := p.note(); note != "" {
+			v.Notes = append(v.Notes, note)
+		}
+	}
+}
+
+// note is empty for a platform on which both scanners looked at the same packages.
+func (p PlatformInput) note() string {
+	syft, trivy := p.SBOM, p.Trivy
+	switch {
+	case syft.Packages == 0 && trivy.Packages == 0:
+		return "no packages were found on " + p.Platform + ", so nothing could be judged there"
+	case syft.Packages == 0:
+		return fmt.Sprintf("Trivy found %d packages on %s, of which Syft and Grype see none", trivy.Packages, p.Platform)
+	case p.distributionUnknown(Grype) && p.distributionUnknown(Trivy):
+		return fmt.Sprintf("neither scanner knows the distribution of the %d packages on %s: keep /etc/os-release of the base image", syft.DistributionPackages, p.Platform)
+	case p.distributionUnknown(Grype):
+		return fmt.Sprintf("Grype does not know the distribution of the packages on %s", p.Platform)
+	case p.distributionUnknown(Trivy):
+		return fmt.Sprintf("Trivy does not know the distribution of the packages on %s", p.Platform)
+	case syft.DistributionPackages == 0 && trivy.DistributionPackages > 0:
+		return fmt.Sprintf("Trivy found %d packages of a distribution on %s, of which Syft and Grype see none", trivy.DistributionPackages, p.Platform)
+	case syft.DistributionPackages > 0 && trivy.DistributionPackages == 0:
+		return fmt.Sprintf("Syft found %d packages of a distribution on %s, of which Trivy sees none", syft.DistributionPackages, p.Platform)
+	}
+	return ""
+}
+
+// distributionUnknown: a scanner that does not know the distribution finds nothing in its packages, and says so nowhere.
+func (p PlatformInput) distributionUnknown(scanner string) bool {
+	if p.SBOM.DistributionPackages == 0 {
+		return false
+	}
+	if scanner == Grype {
+		return p.Grype.Distribution == ""
+	}
+	return p.Trivy.Distribution == ""
+}
+
+// blind reports whether neither scanner could look at anything on a platform.
+func (p PlatformInput) blind() bool {
+	foreign := p.SBOM.Packages - p.SBOM.DistributionPackages
+	grype := p.SBOM.Packages == 0 || foreign == 0 && p.distributionUnknown(Grype)
+	trivy := p.Trivy.Packages == 0 || p.Trivy.Packages == p.Trivy.DistributionPackages && p.Trivy.Distribution == ""
+	return grype && trivy
+}
+
+// nothingJudged: no scanner could look at anything on any platform. Whatever was found nevertheless counts.
+func (v *Verdict) nothingJudged() bool {
+	for _, p := range v.in.Platforms {
+		if !p.blind() {
+			return false
+		}
+	}
+	return len(v.Findings)+len(v.Waived)+len(v.RuledOut) == 0
+}
