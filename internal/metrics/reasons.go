@@ -38,6 +38,7 @@ var failureReasons = []string{
 	pipeline.ReasonImagePullFailed, pipeline.ReasonJobInvalid, pipeline.ReasonQuotaExceeded,
 	pipeline.ReasonOutputInvalid, pipeline.ReasonDigestMismatch, pipeline.ReasonPlatformMismatch, pipeline.ReasonWrongArchitecture,
 	pipeline.ReasonVulnerabilityDatabaseUnavailable, pipeline.ReasonVulnerabilityDatabaseInvalid, pipeline.ReasonReportInvalid, pipeline.ReasonReportTooLarge,
+	pipeline.ReasonInspectionFailed,
 	other,
 }
 

@@ -111,4 +111,9 @@ const (
 	ReasonReportInvalid = "ReportInvalid"
 	// ReasonReportTooLarge: a scanner's report is larger than limits.scan.reportBytes.
 	ReasonReportTooLarge = "ReportTooLarge"
+
+	// Inspection.
+
+	// ReasonInspectionFailed: an image has what spec.tests forbids, or lacks what it asks for.
+	ReasonInspectionFailed = "InspectionFailed"
 )
