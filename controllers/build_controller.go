@@ -61,7 +61,7 @@ type BuildReconciler struct {
 }
 
 const (
-	// maxInspected bounds what is remembered of images, at most 64 KiB each.
+	// maxInspected bounds what is remembered of images: some KiB each, 64 for what hostile ones can have.
 	maxInspected = 256
 	// maxInspecting images are inspected at a time: one can take 200 MiB.
 	maxInspecting = 4

@@ -71,7 +71,7 @@ func (run *buildRun) check(ctx context.Context, client *registry.Client, repo na
 	case <-ctx.Done():
 		return described, inspect.Facts{}, pipeline.Transientf(pipeline.ReasonRegistryTimeout, "waiting to inspect %s, behind images that come slowly: %w", described.Digest, ctx.Err())
 	}
-	facts, err := inspect.Architecture(ctx, img, p, client.Limits())
+	facts, err := inspect.Image(ctx, img, p, client.Limits())
 	if err == nil {
 		run.inspected.Add(key, facts)
 	}

@@ -3,6 +3,7 @@ package inspect
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"debug/elf"
 	"encoding/binary"
@@ -30,15 +31,40 @@ var (
 	arm64 = pipeline.Platform{OS: "linux", Architecture: "arm64"}
 )
 
-// entry is one entry of a layer.
+// entry is one entry of a layer: a file unless link, symlink, dir or flag say otherwise.
 type entry struct {
-	name, content, link string
-	dir                 bool
+	name, content, link, symlink string
+	dir                          bool
+	// mode, 0755 without one.
+	mode int64
+	flag byte
+	pax  map[string]string
 }
 
-func file(name, content string) entry { return entry{name: name, content: content} }
-func gone(name string) entry          { return entry{name: name} }
-func dir(name string) entry           { return entry{name: name, dir: true} }
+func file(name, content string) entry   { return entry{name: name, content: content} }
+func gone(name string) entry            { return entry{name: name} }
+func dir(name string) entry             { return entry{name: name, dir: true} }
+func link(name, target string) entry    { return entry{name: name, link: target} }
+func symlink(name, target string) entry { return entry{name: name, symlink: target} }
+func with(mode int64, e entry) entry    { e.mode = mode; return e }
+func attributed(name, key, value string) entry {
+	return entry{name: name, pax: map[string]string{xattr + key: value}}
+}
+
+func (e entry) header() *tar.Header {
+	h := &tar.Header{Name: e.name, Mode: cmp.Or(e.mode, 0o755), Size: int64(len(e.content)), Typeflag: cmp.Or(e.flag, tar.TypeReg), PAXRecords: e.pax}
+	switch {
+	case e.dir:
+		h.Typeflag = tar.TypeDir
+	case e.link != "":
+		h.Typeflag, h.Linkname = tar.TypeLink, e.link
+	case e.symlink != "":
+		h.Typeflag, h.Linkname = tar.TypeSymlink, e.symlink
+	case e.flag == tar.TypeXGlobalHeader:
+		h = &tar.Header{Name: e.name, Typeflag: e.flag, PAXRecords: map[string]string{"comment": "x"}}
+	}
+	return h
+}
 
 // program is an ELF header of 64 bytes.
 func program(m elf.Machine) string {
@@ -60,14 +86,7 @@ func archive(t testing.TB, entries ...entry) []byte {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for _, e := range entries {
-		h := &tar.Header{Name: e.name, Mode: 0o755, Size: int64(len(e.content)), Typeflag: tar.TypeReg}
-		switch {
-		case e.dir:
-			h.Typeflag = tar.TypeDir
-		case e.link != "":
-			h.Typeflag, h.Linkname = tar.TypeLink, e.link
-		}
-		if err := w.WriteHeader(h); err != nil {
+		if err := w.WriteHeader(e.header()); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := io.WriteString(w, e.content); err != nil {
@@ -115,7 +134,12 @@ func zstandard(t testing.TB, plain []byte) []byte {
 // imageOf makes an image from compressed layers, lowest first.
 func imageOf(t testing.TB, p pipeline.Platform, layers ...[]byte) v1.Image {
 	t.Helper()
-	img, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{OS: p.OS, Architecture: p.Architecture})
+	return configured(t, p, v1.Config{}, layers...)
+}
+
+func configured(t testing.TB, p pipeline.Platform, config v1.Config, layers ...[]byte) v1.Image {
+	t.Helper()
+	img, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{OS: p.OS, Architecture: p.Architecture, Config: config})
 	if err != nil {
 		t.Fatal(err)
 	}

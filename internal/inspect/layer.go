@@ -18,12 +18,16 @@ import (
 type scan struct {
 	platform pipeline.Platform
 	limits   limits.Registry
-	hidden   *hidden
-	// linked are targets of hard links that show although the target may not.
-	linked map[string]struct{}
-	// lowest is true for the last layer: what it hides does not matter.
-	lowest bool
-	facts  Facts
+	view     *view
+	// inodes of all layers, and wanted: those that hard links look for in lower layers, by path.
+	inodes []*inode
+	wanted map[string]*inode
+	// candidates are files that may be /etc/passwd.
+	candidates int
+	// searched are the bytes of programs.
+	searched int64
+	buffer   []byte
+	facts    Facts
 }
 
 func (s *scan) layer(ctx context.Context, layer v1.Layer) error {
@@ -77,13 +81,12 @@ func (s *scan) archive(in *source) error {
 }
 
 func (s *scan) entries(archive *tar.Reader) error {
-	seen := &layerPaths{paths: map[string]bool{}, before: s.hidden.bytes, forget: s.lowest}
-	foreign := map[string]*foreignError{}
+	own := newLayer(s.view.bytes)
 	for {
 		header, err := archive.Next()
 		if errors.Is(err, io.EOF) {
-			s.hidden.add(seen)
-			return nil
+			s.view.add(own)
+			return s.settle(own)
 		}
 		if err != nil {
 			return &formatError{fmt.Errorf("reading the archive: %w", err)}
@@ -91,66 +94,167 @@ func (s *scan) entries(archive *tar.Reader) error {
 		if s.facts.Entries++; s.facts.Entries > s.limits.Entries {
 			return &registry.TooLargeError{What: "the number of archive entries", Limit: int64(s.limits.Entries)}
 		}
-		if err := s.entry(archive, header, seen, foreign); err != nil {
+		if err := s.entry(archive, header, own); err != nil {
 			return err
 		}
 	}
 }
 
-// entry checks one entry. A hidden foreign file is remembered, because a hard link to it
-// may follow that is not hidden.
-func (s *scan) entry(archive io.Reader, header *tar.Header, seen *layerPaths, foreign map[string]*foreignError) error {
-	name := clean(header.Name)
-	marker, err := seen.mark(name, header.Typeflag == tar.TypeDir)
-	if marker || err != nil {
+func (s *scan) entry(archive io.Reader, header *tar.Header, own *layer) error {
+	if header.Typeflag == tar.TypeXGlobalHeader {
+		return nil // it has a name, but nothing is unpacked for it
+	}
+	name, err := own.place(header.Name)
+	if err != nil || own.marker(name) {
 		return err
 	}
-	shown := !s.hidden.hides(name)
+	if a := misplaced(header); a != "" {
+		return &layoutError{path: name, attribute: a}
+	}
+	if name == "." && header.Typeflag != tar.TypeDir {
+		return nil // nothing takes the place of the root
+	}
+	st := stateOf(header)
+	if s.view.hides(name) {
+		st |= isHidden
+	}
 	switch header.Typeflag {
-	case tar.TypeReg, tar.TypeGNUSparse:
-		return s.file(archive, name, shown, foreign)
+	case tar.TypeDir, tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
+		own.mark(name, st, "")
+	case tar.TypeSymlink:
+		own.mark(name, st, header.Linkname)
+		return own.count(header.Linkname)
 	case tar.TypeLink:
-		return s.link(clean(header.Linkname), shown, seen, foreign)
+		if err := s.link(name, header.Linkname, st, own); err != nil {
+			return err
+		}
+		own.mark(name, st, "")
+	default:
+		own.mark(name, st, "")
+		return s.file(archive, name, st, own)
 	}
 	return nil
 }
 
-func (s *scan) file(archive io.Reader, name string, shown bool, foreign map[string]*foreignError) error {
-	var head [elfHeader]byte
-	n, err := io.ReadFull(archive, head[:])
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return &formatError{err}
+// xattr is what keys of extended attributes begin with.
+const xattr = "SCHILY.xattr."
+
+// misplaced names an attribute by which overlayfs shows what is elsewhere (https://docs.kernel.org/filesystems/overlayfs.html).
+func misplaced(header *tar.Header) string {
+	for _, attribute := range []string{"trusted.overlay.redirect", "trusted.overlay.metacopy"} {
+		if _, ok := header.PAXRecords[xattr+attribute]; ok {
+			return attribute
+		}
 	}
-	m, order, ok := machine(head[:n])
-	if !ok {
-		return nil
-	}
-	_, linked := s.linked[name]
-	shown = shown || linked
-	if shown {
-		s.facts.ELFFiles++
-	}
-	if runs(s.platform, m, order) {
-		return nil
-	}
-	found := &foreignError{path: name, machine: m, order: order}
-	if shown {
-		return found
-	}
-	foreign[name] = found
-	return nil
+	return ""
 }
 
-func (s *scan) link(target string, shown bool, seen *layerPaths, foreign map[string]*foreignError) error {
-	if err := seen.count(target); err != nil || !shown {
+// stateOf is what an entry says of itself. Mode bits are those of
+// https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html#tag_20_94_13_06.
+func stateOf(header *tar.Header) state {
+	switch header.Typeflag {
+	case tar.TypeDir:
+		if header.Mode&0o002 != 0 && header.Mode&0o1000 == 0 {
+			return isDir | isWorldWritable
+		}
+		return isDir
+	case tar.TypeSymlink:
+		return isSymlink
+	case tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
+		return isFile
+	}
+	st := isFile
+	for bit, means := range map[int64]state{0o4000: isSetuid, 0o2000: isSetgid, 0o100: isExecutable, 0o010: isExecutable, 0o001: isExecutable} {
+		if header.Mode&bit != 0 {
+			st |= means
+		}
+	}
+	if header.PAXRecords[xattr+"security.capability"] != "" {
+		st |= hasCapabilities
+	}
+	switch {
+	case header.Typeflag == tar.TypeLink:
+		st |= isLink
+	case header.Size == 0:
+		st |= isEmpty
+	}
+	return st
+}
+
+// file looks into a file. What a hidden one has is remembered, because a hard link to it may show.
+func (s *scan) file(archive io.Reader, name string, st state, own *layer) error {
+	n, err := fill(archive, s.buffer)
+	if err != nil {
 		return err
 	}
-	if found, ok := foreign[target]; ok {
+	head := s.buffer[:n]
+	if m, order, ok := machine(head); ok {
+		if st, err = s.program(archive, n, name, st, own); err != nil {
+			return err
+		}
+		if err := s.native(&foreignError{path: name, machine: m, order: order}, st&isHidden == 0, own); err != nil {
+			return err
+		}
+	} else {
+		s.text(head, name, own)
+	}
+	if st&ofInode != 0 && st&ofInode != isExecutable {
+		own.inode(name).state |= st & ofInode
+	}
+	return nil
+}
+
+// program looks into an ELF file.
+func (s *scan) program(archive io.Reader, read int, name string, st state, own *layer) (state, error) {
+	if st&isHidden == 0 {
+		s.facts.ELFFiles++
+	} else {
+		own.inode(name).hiddenELF = true
+	}
+	shell, err := s.shellInside(archive, read)
+	if shell {
+		st |= isShell
+	}
+	return st, err
+}
+
+// native fails for a file that shows and that the platform doesn't run.
+func (s *scan) native(found *foreignError, shown bool, own *layer) error {
+	if runs(s.platform, found.machine, found.order) {
+		return nil
+	}
+	if shown {
 		return found
 	}
-	if s.linked == nil {
-		s.linked = map[string]struct{}{}
+	own.inode(found.path).foreign = found
+	return nil
+}
+
+// text looks into what is no ELF file.
+func (s *scan) text(head []byte, name string, own *layer) {
+	if by := interpreter(head); by != "" && isShellName(name) && own.paths[name]&isRepeated == 0 {
+		own.scripts[name] = by
 	}
-	s.linked[target] = struct{}{}
+	if s.candidates >= maxCandidates {
+		return
+	}
+	if accounts := accountsOf(name, head[:min(len(head), maxPasswd)]); accounts != nil {
+		s.candidates++
+		own.inode(name).accounts = accounts
+	}
+}
+
+func (s *scan) link(name, target string, st state, own *layer) error {
+	target, err := own.place(target)
+	if err != nil {
+		return err
+	}
+	n := own.inode(name)
+	n.state |= st & ofInode
+	if own.paths[target]&present != 0 {
+		n.join(own.inode(target))
+	} else {
+		n.join(own.below(target))
+	}
 	return nil
 }

@@ -40,6 +40,7 @@ var failureReasons = []string{
 	pipeline.ReasonScanFailed, pipeline.ReasonVulnerabilitiesFound, pipeline.ReasonVulnerabilityDatabaseTooOld,
 	pipeline.ReasonVulnerabilityDatabaseUnavailable, pipeline.ReasonVulnerabilityDatabaseInvalid, pipeline.ReasonReportInvalid,
 	pipeline.ReasonReportTooLarge, pipeline.ReasonVEXInvalid,
+	pipeline.ReasonInspectionFailed,
 	other,
 }
 

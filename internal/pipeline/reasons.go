@@ -125,4 +125,9 @@ const (
 	ReasonCodeScanningUnavailable = "CodeScanningUnavailable"
 	// ReasonGitHubTokenInvalid: spec.scan.github.tokenSecretRef names no Secret, or one without a token.
 	ReasonGitHubTokenInvalid = "GitHubTokenInvalid"
+
+	// Inspection.
+
+	// ReasonInspectionFailed: an image has what spec.tests forbids, or lacks what it asks for.
+	ReasonInspectionFailed = "InspectionFailed"
 )

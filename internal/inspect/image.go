@@ -14,18 +14,6 @@ import (
 	"github.com/ibshafique/base-images/internal/registry"
 )
 
-// Facts are what was seen on the way.
-type Facts struct {
-	// CompressedBytes is the size of all layers in the registry.
-	CompressedBytes int64
-	// Bytes is the size of all layers' archives, decompressed.
-	Bytes int64
-	// Entries of all archives, also those that an upper layer hides.
-	Entries int
-	// ELFFiles that the image shows; one path is one file.
-	ELFFiles int
-}
-
 // CheckPlatform compares os and architecture of the image config
 // (https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md#properties) with p.
 // A difference is Terminal with reason PlatformMismatch; errors of reading are classified
@@ -42,33 +30,39 @@ func CheckPlatform(img v1.Image, p pipeline.Platform) error {
 	return nil
 }
 
-// Architecture checks that an image is for p: its config as in CheckPlatform, and every ELF
+// Image checks that an image is for p, and collects what Check judges: its config as in CheckPlatform, and every ELF
 // file that its layers show together, with whiteouts and opaque directories applied
 // (https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md#whiteouts). linux/amd64
 // runs x86-64 and i386, linux/arm64 runs AArch64 and ARM, and BPF is allowed in both.
 //
-// The first foreign file is Terminal with reason WrongArchitecture. A layer that is no
-// archive is Terminal with reason ImageInvalid, one beyond bounds Terminal with reason
-// ImageTooLarge; errors of reading are classified as by registry.Classify. Layers are streamed
-// from the top down, each once; memory is bounded by 64 MiB for paths.
+// A foreign file is Terminal with reason WrongArchitecture. A layer that is no
+// archive, or one that unpackers would not agree on, is Terminal with reason ImageInvalid, one beyond bounds Terminal
+// with reason ImageTooLarge; errors of reading are classified as by registry.Classify. Layers are streamed
+// from the top down, each once; memory is bounded by 64 MiB for paths, and some 200 bytes for each entry.
 //
 // The check is stricter than the file system in one place: of two entries with one path in
 // one layer, both count.
-func Architecture(ctx context.Context, img v1.Image, p pipeline.Platform, bounds limits.Registry) (Facts, error) {
+func Image(ctx context.Context, img v1.Image, p pipeline.Platform, bounds limits.Registry) (Facts, error) {
 	if err := CheckPlatform(img, p); err != nil {
 		return Facts{}, err
+	}
+	config, err := img.ConfigFile()
+	if err != nil {
+		return Facts{}, registry.Classify("reading the config of the image for "+p.String(), err)
 	}
 	layers, err := img.Layers()
 	if err != nil {
 		return Facts{}, registry.Classify("reading the layers of the image for "+p.String(), err)
 	}
-	s := &scan{platform: p, limits: bounds, hidden: newHidden()}
+	s := &scan{platform: p, limits: bounds, view: newView(), wanted: map[string]*inode{}, buffer: make([]byte, window)}
 	for i, layer := range slices.Backward(layers) {
-		s.lowest = i == 0
 		if err := s.layer(ctx, layer); err != nil {
 			return s.facts, explain(err, i, p)
 		}
 	}
+	accounts := s.name()
+	s.facts.configured(config.Config)
+	s.facts.shown(s.view, accounts)
 	return s.facts, nil
 }
 
@@ -87,12 +81,24 @@ type formatError struct{ err error }
 func (e *formatError) Error() string { return e.err.Error() }
 func (e *formatError) Unwrap() error { return e.err }
 
+// layoutError is a layer that shows more than is in it, or where nobody can say what it shows.
+type layoutError struct{ path, attribute string }
+
+func (e *layoutError) Error() string { return e.path + " can't be placed" }
+
 func explain(err error, layer int, p pipeline.Platform) error {
 	if e, ok := errors.AsType[*foreignError](err); ok {
 		return pipeline.Terminalf(pipeline.ReasonWrongArchitecture,
 			"layer %d of the image for %s has %.200q, which is for %s (%s) and not for %v: "+
 				"likely a base image for another platform, or a Dockerfile with FROM --platform, which the builder ignores; "+
 				"use the TARGETARCH argument for what is downloaded", layer, p, e.path, e.machine, e.order, native[p.Architecture])
+	}
+	if e, ok := errors.AsType[*layoutError](err); ok && e.attribute != "" {
+		return pipeline.Terminalf(pipeline.ReasonImageInvalid, "layer %d of the image for %s has %.200q with the attribute %s, with which overlayfs shows what other layers removed: "+
+			"build the layer without it", layer, p, e.path, e.attribute)
+	} else if ok {
+		return pipeline.Terminalf(pipeline.ReasonImageInvalid, "layer %d of the image for %s has %.200q below symbolic links that lead in a circle, or through more than %d of them: "+
+			"write it to a real directory", layer, p, e.path, maxHops)
 	}
 	if e, ok := errors.AsType[*formatError](err); ok {
 		return pipeline.Terminalf(pipeline.ReasonImageInvalid, "layer %d of the image for %s is not a tar archive: %w", layer, p, e.err)
