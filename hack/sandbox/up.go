@@ -203,15 +203,12 @@ func keepOldLogs(dir string) error {
 // ensureCluster fills the registry and waits for everything to be ready.
 func (u *upper) ensureCluster(ctx context.Context) error {
 	s := u.site
-	nodes, err := findNodes(s)
+	node, err := theNode(ctx, s)
 	if err != nil {
 		return err
 	}
-	defer closeAll(nodes)
-	if len(nodes) != 1 {
-		return fmt.Errorf("the node ended; its last words are in %s", s.in("logs", "node.log"))
-	}
-	ctx, stop := watch(ctx, s, nodes[0])
+	defer node.close()
+	ctx, stop := watch(ctx, s, node)
 	defer stop()
 	if err := setHosts("/etc/hosts", hostsLine(nodeAddress, sandboxHosts)); err != nil {
 		return err
@@ -223,6 +220,28 @@ func (u *upper) ensureCluster(ctx context.Context) error {
 		return fmt.Errorf("%w\nthe logs are in %s", err, s.in("logs"))
 	}
 	return writeCheckout(s, u.builds)
+}
+
+// theNode finds the node that was just started, or was there. It is not recognised for the moment in which it has
+// hidden the host's directories and not brought its own back.
+func theNode(ctx context.Context, s site) (process, error) {
+	var node process
+	err := poll(ctx, 5*time.Second, "the node", func(context.Context) error {
+		nodes, err := findNodes(s)
+		if err != nil {
+			return err
+		}
+		if len(nodes) != 1 {
+			closeAll(nodes)
+			return fmt.Errorf("%d of them run", len(nodes))
+		}
+		node = nodes[0]
+		return nil
+	})
+	if err != nil {
+		return process{}, fmt.Errorf("%w; the end of its log:\n%s", err, lastWords(s.in("logs", "node.log")))
+	}
+	return node, nil
 }
 
 func (u *upper) fillRegistry(ctx context.Context) error {
