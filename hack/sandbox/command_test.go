@@ -22,6 +22,7 @@ func TestDispatchKnowsItsCommands(t *testing.T) {
 		"serve without a directory": {serveCommand},
 		"git-repo without a name":   {"git-repo"},
 		"an outage without an end":  {"outage", "a"},
+		"digest without a tag":      {"digest"},
 		"an outage of another kind": {"outage", "a", "pause"},
 	} {
 		if err := dispatch(t.Context(), args); !errors.Is(err, errUsage) {

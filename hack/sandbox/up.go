@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // upper is one run of up.
@@ -213,11 +215,25 @@ func (u *upper) ensureCluster(ctx context.Context) error {
 	if err := setHosts("/etc/hosts", hostsLine(nodeAddress, sandboxHosts)); err != nil {
 		return err
 	}
-	if err := u.p.during("filling the registry", func() error { return u.fillRegistry(ctx) }); err != nil {
+	// A cluster that starts waits more than it works: time to push what only its users need.
+	work, ctx := errgroup.WithContext(ctx)
+	pushed := make(chan struct{})
+	work.Go(func() error {
+		return u.p.during("filling the registry", func() error { return u.fillRegistry(ctx, pushed) })
+	})
+	work.Go(func() error {
+		select {
+		case <-pushed:
+		case <-ctx.Done():
+			return nil
+		}
+		if err := u.p.during("waiting for the cluster", func() error { return u.awaitCluster(ctx) }); err != nil {
+			return fmt.Errorf("%w\nthe logs are in %s", err, s.in("logs"))
+		}
+		return nil
+	})
+	if err := work.Wait(); err != nil {
 		return err
-	}
-	if err := u.p.during("waiting for the cluster", func() error { return u.awaitCluster(ctx) }); err != nil {
-		return fmt.Errorf("%w\nthe logs are in %s", err, s.in("logs"))
 	}
 	return writeCheckout(s, u.builds)
 }
@@ -244,7 +260,8 @@ func theNode(ctx context.Context, s site) (process, error) {
 	return node, nil
 }
 
-func (u *upper) fillRegistry(ctx context.Context) error {
+// fillRegistry closes pushed as soon as the images are there that the cluster is waiting for.
+func (u *upper) fillRegistry(ctx context.Context, pushed chan<- struct{}) error {
 	err := poll(ctx, time.Minute, "the registry", func(ctx context.Context) error { return checkFront(ctx, u.site) })
 	if err != nil {
 		return err
@@ -253,7 +270,10 @@ func (u *upper) fillRegistry(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, image := range u.images {
+	for i, image := range u.images {
+		if i == neededByCluster {
+			close(pushed)
+		}
 		if err := client.push(image); err != nil {
 			return err
 		}
