@@ -58,6 +58,8 @@ var groups = []group{
 		name: "trivy", about: "Trivy, about 4 minutes", programs: map[string]string{"trivy": "github.com/aquasecurity/trivy/cmd/trivy"},
 		ldflags: "-X github.com/aquasecurity/trivy/pkg/version/app.ver=" + trivyVersion,
 	},
+	{name: "grypedb", about: "what writes Grype's database, seconds", programs: map[string]string{"grypedb": "."}},
+	{name: "trivydb", about: "what writes Trivy's database, seconds", programs: map[string]string{"trivydb": "."}},
 }
 
 // kubernetesVersionFlags are the linker flags that tell the programs which

@@ -73,6 +73,7 @@ func TestNamedVersionsAreThePinnedOnes(t *testing.T) {
 		"kaniko-chainguard": "github.com/chainguard-dev/kaniko " + chainguardVersion,
 		"syft":              "github.com/anchore/syft v" + syftVersion,
 		"grype":             "github.com/anchore/grype v" + grypeVersion,
+		"grypedb":           "github.com/anchore/grype v" + grypeVersion,
 		"trivy":             "github.com/aquasecurity/trivy v" + trivyVersion,
 	} {
 		content, err := os.ReadFile(filepath.Join("tools", module, "go.mod"))

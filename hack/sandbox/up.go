@@ -278,7 +278,7 @@ func (u *upper) fillRegistry(ctx context.Context, pushed chan<- struct{}) error 
 			return err
 		}
 	}
-	return nil
+	return refreshDatabases(ctx, u.site, u.builds, client)
 }
 
 func (u *upper) awaitCluster(ctx context.Context) error {
