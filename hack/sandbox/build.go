@@ -46,6 +46,20 @@ var groups = []group{
 	{name: "kaniko", about: "Kaniko of osscontainertools, about a minute", programs: map[string]string{"executor": "github.com/osscontainertools/kaniko/cmd/executor"}},
 	{name: "kaniko-chainguard", about: "Kaniko of Chainguard, about 2 minutes", programs: map[string]string{"executor": "github.com/chainguard-dev/kaniko/cmd/executor"}},
 	{name: "pause", about: "a program that does nothing", programs: map[string]string{"pause": "."}},
+	{
+		name: "syft", about: "Syft, about 2 minutes", programs: map[string]string{"syft": "github.com/anchore/syft/cmd/syft"},
+		ldflags: "-X main.version=" + syftVersion,
+	},
+	{
+		name: "grype", about: "Grype, about a minute", programs: map[string]string{"grype": "github.com/anchore/grype/cmd/grype"},
+		ldflags: "-X main.version=" + grypeVersion,
+	},
+	{
+		name: "trivy", about: "Trivy, about 4 minutes", programs: map[string]string{"trivy": "github.com/aquasecurity/trivy/cmd/trivy"},
+		ldflags: "-X github.com/aquasecurity/trivy/pkg/version/app.ver=" + trivyVersion,
+	},
+	{name: "grypedb", about: "what writes Grype's database, seconds", programs: map[string]string{"grypedb": "."}},
+	{name: "trivydb", about: "what writes Trivy's database, seconds", programs: map[string]string{"trivydb": "."}},
 }
 
 // kubernetesVersionFlags are the linker flags that tell the programs which

@@ -71,9 +71,14 @@ func TestNamedVersionsAreThePinnedOnes(t *testing.T) {
 		"dns":               "github.com/coredns/coredns v" + coreDNSVersion,
 		"kaniko":            "github.com/osscontainertools/kaniko " + kanikoVersion,
 		"kaniko-chainguard": "github.com/chainguard-dev/kaniko " + chainguardVersion,
+		"syft":              "github.com/anchore/syft v" + syftVersion,
+		"grype":             "github.com/anchore/grype v" + grypeVersion,
+		"grypedb":           "github.com/anchore/grype v" + grypeVersion,
+		"trivy":             "github.com/aquasecurity/trivy v" + trivyVersion,
 	} {
 		content, err := os.ReadFile(filepath.Join("tools", module, "go.mod"))
-		if err != nil || !strings.Contains(string(content), "\t"+want) {
+		// A requirement is a line of a block, or has the word in front.
+		if err != nil || !strings.Contains(strings.ReplaceAll(string(content), "require ", "\t"), "\t"+want) {
 			t.Errorf("tools/%s/go.mod does not have %s: %v", module, want, err)
 		}
 	}

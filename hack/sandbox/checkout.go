@@ -106,6 +106,7 @@ func environment(dir, secret string, path []string) []byte {
 		{"DOCKER_CONFIG", dir + "/docker"},
 		{"BASEWRIGHT_REGISTRY", registryHost},
 		{"BASEWRIGHT_GIT", "https://" + gitHost},
+		{"BASEWRIGHT_DATABASES", "https://" + databasesHost},
 		{"BASEWRIGHT_GIT_READER", gitReader},
 		{"BASEWRIGHT_GIT_TOKEN", gitToken},
 		{"BASEWRIGHT_ISSUER", issuerURL},

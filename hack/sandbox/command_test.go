@@ -22,6 +22,9 @@ func TestDispatchKnowsItsCommands(t *testing.T) {
 		"serve without a directory": {serveCommand},
 		"git-repo without a name":   {"git-repo"},
 		"an outage without an end":  {"outage", "a"},
+		"databases of no state":     {"databases"},
+		"databases of another kind": {"databases", "old"},
+		"digest without a tag":      {"digest"},
 		"an outage of another kind": {"outage", "a", "pause"},
 	} {
 		if err := dispatch(t.Context(), args); !errors.Is(err, errUsage) {

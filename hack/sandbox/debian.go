@@ -23,7 +23,7 @@ var toolPackages = []string{"containerd", "runc", "containernetworking-plugins",
 var contentPackages = []string{
 	"busybox-static:amd64", "busybox-static:arm64",
 	"base-files:amd64", "base-files:arm64",
-	"ca-certificates:all", "tzdata:all",
+	"ca-certificates:all", "media-types:all", "netbase:all", "tzdata:all",
 }
 
 // hostLibraries are packages that stay out of the library path of the node's

@@ -20,8 +20,8 @@ import (
 	"time"
 )
 
-// serveCommand is the internal subcommand that answers for the registry and
-// the git server.
+// serveCommand is the internal subcommand that answers for the registry, the
+// git server and the vulnerability databases.
 const serveCommand = "serve"
 
 // front is what clients of the sandbox talk to: TLS and passwords in front of
@@ -30,11 +30,13 @@ type front struct {
 	password string
 	registry http.Handler
 	git      http.Handler
+	// databases are files for anybody.
+	databases http.Handler
 	// outages is the directory of their files.
 	outages string
 }
 
-// runServe serves both hosts with TLS, and git also without.
+// runServe serves all its hosts with TLS, and git also without.
 func runServe(ctx context.Context, args []string) error {
 	if len(args) != 1 {
 		return errUsage
@@ -48,7 +50,10 @@ func runServe(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	f := front{password: string(password), registry: newRegistryProxy(olareg), git: git, outages: s.in("outages")}
+	f := front{
+		password: string(password), registry: newRegistryProxy(olareg), git: git, outages: s.in("outages"),
+		databases: http.FileServer(http.Dir(s.in("databases"))),
+	}
 	secure := newServer(f)
 	plain := newServer(http.HandlerFunc(f.servePlain))
 	failed := make(chan error, 2)
@@ -113,6 +118,11 @@ func (f front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.guard(f.registry, writesToRegistry(r), f.knows).ServeHTTP(w, r)
 	case gitHost:
 		f.guardGit(r).ServeHTTP(w, r)
+	case databasesHost:
+		if exists(outageFile(f.outages, databasesRepository)) {
+			panic(http.ErrAbortHandler)
+		}
+		f.databases.ServeHTTP(w, r)
 	default:
 		http.NotFound(w, r)
 	}

@@ -15,7 +15,7 @@ func TestFrontAsksForThePasswordWhereItIsNeeded(t *testing.T) {
 	answer := func(text string) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) })
 	}
-	f := front{password: "secret", registry: answer("registry"), git: answer("git")}
+	f := front{password: "secret", registry: answer("registry"), git: answer("git"), databases: answer("databases")}
 	for name, test := range map[string]struct {
 		method, url, password string
 		status                int
@@ -43,6 +43,7 @@ func TestFrontAsksForThePasswordWhereItIsNeeded(t *testing.T) {
 		"the password fetches from it, for those who push":   {"GET", "https://git.basewright.test/private-a.git/HEAD", "secret", 200, "git"},
 		"the password allows pushing to it":                  {"POST", "https://git.basewright.test/private-a.git/git-receive-pack", "secret", 200, "git"},
 		"a name with the word somewhere else is not private": {"GET", "https://git.basewright.test/a/private-b.git/HEAD", "", 200, "git"},
+		"anybody gets a database":                            {"GET", "https://databases.basewright.test/grype/v6/latest.json", "", 200, "databases"},
 		"another host is nobody's":                           {"GET", "https://kube.basewright.test/", "", 404, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -21,6 +21,9 @@ const (
 	coreDNSVersion    = "1.12.4"
 	kanikoVersion     = "v1.27.5"
 	chainguardVersion = "v1.25.6"
+	syftVersion       = "1.42.3"
+	grypeVersion      = "0.110.0"
+	trivyVersion      = "0.65.0"
 )
 
 // artifact is an image or an index of images.
@@ -34,32 +37,41 @@ type recipe struct {
 	// name is the entry in the cache, target the reference in the registry.
 	name   string
 	target string
-	make   func(ctx context.Context, b builds, d debian) (artifact, error)
+	// group is whose program it holds, if any.
+	group string
+	make  func(ctx context.Context, b builds, d debian) (artifact, error)
 }
 
-// recipes lists every image that up pushes. The first ones are what the
-// cluster itself is waiting for.
+// neededByCluster is how many of the recipes the cluster itself is waiting for.
+const neededByCluster = 2
+
+// recipes lists every image that up pushes, with those that the cluster is
+// waiting for first.
 func recipes() []recipe {
 	list := []recipe{
 		programRecipe("pause", "pause:1", "pause", "pause", "65535:65535"),
 		programRecipe("coredns", "coredns:"+coreDNSVersion, "dns", "coredns", "65532:65532"),
 	}
 	for _, s := range standIns {
-		repository, _, _ := strings.Cut(s.original, ":")
 		list = append(list, recipe{
-			name:   "stand-in-" + filepath.Base(repository),
+			name:   "stand-in-" + strings.ReplaceAll(filepath.Base(s.original), ":", "-"),
 			target: registryHost + "/mirror/" + s.original,
 			make: func(ctx context.Context, _ builds, d debian) (artifact, error) {
 				return s.index(ctx, d)
 			},
 		})
 	}
-	return append(list, kanikoRecipe("kaniko", kanikoVersion), kanikoRecipe("kaniko-chainguard", chainguardVersion))
+	return append(list, kanikoRecipe("kaniko", kanikoVersion), kanikoRecipe("kaniko-chainguard", chainguardVersion),
+		scannerRecipe("syft", "v"+syftVersion, "syft", v1.Config{Entrypoint: []string{"/syft"}, WorkingDir: "/tmp"}),
+		scannerRecipe("grype", "v"+grypeVersion, "grype", v1.Config{Entrypoint: []string{"/grype"}, WorkingDir: "/tmp"}),
+		scannerRecipe("trivy", trivyVersion, "usr/local/bin/trivy", v1.Config{
+			Entrypoint: []string{"trivy"}, Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+		}))
 }
 
 // programRecipe is an image that holds one static program.
 func programRecipe(name, repository, group, program, user string) recipe {
-	return recipe{name: name, target: registryHost + "/sandbox/" + repository, make: func(_ context.Context, b builds, _ debian) (artifact, error) {
+	return recipe{name: name, group: group, target: registryHost + "/sandbox/" + repository, make: func(_ context.Context, b builds, _ debian) (artifact, error) {
 		t := newTree()
 		if err := t.copyFile(b.bin(group, program), program, 0o755); err != nil {
 			return nil, err
@@ -71,7 +83,7 @@ func programRecipe(name, repository, group, program, user string) recipe {
 // kanikoRecipe is laid out as the release images of Kaniko are: a step of a
 // build sees the same files and the same environment.
 func kanikoRecipe(group, version string) recipe {
-	return recipe{name: group, target: registryHost + "/sandbox/" + group + ":" + version, make: func(_ context.Context, b builds, d debian) (artifact, error) {
+	return recipe{name: group, group: group, target: registryHost + "/sandbox/" + group + ":" + version, make: func(_ context.Context, b builds, d debian) (artifact, error) {
 		t := newTree()
 		if err := t.copyFile(b.bin(group, "executor"), "kaniko/executor", 0o755); err != nil {
 			return nil, err
@@ -94,6 +106,24 @@ func kanikoRecipe(group, version string) recipe {
 				"DOCKER_CREDENTIAL_GCR_CONFIG=/kaniko/.config/gcloud/docker_credential_gcr_config.json",
 			},
 		})
+	}}
+}
+
+// scannerRecipe has a scanner where its release image has it, with the certificates that this has beside it. Trivy's
+// is an Alpine otherwise; here no scanner has a shell to depend on.
+func scannerRecipe(group, version, program string, config v1.Config) recipe {
+	return recipe{name: group, group: group, target: registryHost + "/sandbox/" + group + ":" + version, make: func(_ context.Context, b builds, d debian) (artifact, error) {
+		t := newTree()
+		if err := t.copyFile(b.bin(group, group), program, 0o755); err != nil {
+			return nil, err
+		}
+		bundle, err := certificateBundle(d)
+		if err != nil {
+			return nil, err
+		}
+		t.file(bundlePath, 0o644, bundle)
+		t.directory("tmp", 0o1777)
+		return newImage(t, "amd64", config)
 	}}
 }
 
@@ -125,13 +155,10 @@ func makeImages(ctx context.Context, s site, p *progress, b builds, d debian) ([
 	return made, nil
 }
 
-// imageKey changes with everything an image can be made of.
+// imageKey changes with everything the image can be made of.
 func imageKey(source string, r recipe, b builds, d debian) string {
 	sum := sha256.New()
-	fmt.Fprintln(sum, source, r.target, filepath.Base(d.dir))
-	for _, name := range groupNames() {
-		fmt.Fprintln(sum, name, filepath.Base(filepath.Dir(b[name])))
-	}
+	fmt.Fprintln(sum, source, r.target, filepath.Base(d.dir), filepath.Base(filepath.Dir(b[r.group])))
 	return hex.EncodeToString(sum.Sum(nil))[:12]
 }
 

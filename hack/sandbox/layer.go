@@ -58,6 +58,11 @@ func (t *tree) symlink(name, target string) {
 	t.add(entry{path: name, mode: 0o777, link: target})
 }
 
+func (t *tree) has(name string) bool {
+	_, ok := t.entries[name]
+	return ok
+}
+
 // copyFile takes a file from the disk.
 func (t *tree) copyFile(from, to string, mode int64) error {
 	content, err := os.ReadFile(from)

@@ -36,6 +36,8 @@ var commands = []command{
 	{name: "image", args: "--repository R --tag T --entrypoint E [--user U] host=image...", help: "push an image of host files, print its digest", run: runImage},
 	{name: "git-repo", args: "<name>", help: "make sure a bare repository exists, print its URL", run: runGitRepo},
 	{name: "outage", args: "<repository> begin|end", help: "break every connection about a repository, or those below it", run: runOutage},
+	{name: "digest", args: "<repository>:<tag>", help: "print what a tag in the registry means, by digest", run: runDigest},
+	{name: "databases", args: "fresh|stale|missing|corrupt", help: "switch which vulnerability databases are served", run: runDatabases},
 	{name: nodeCommand, internal: true, run: runNode},
 	{name: serveCommand, internal: true, run: runServe},
 }

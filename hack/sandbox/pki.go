@@ -50,7 +50,7 @@ var identities = []identity{
 	{file: "scheduler", name: "system:kube-scheduler"},
 	{file: "proxy", name: "system:kube-proxy"},
 	{file: "kubelet", name: "system:node:" + nodeName, group: "system:nodes", hosts: []string{nodeName}, ips: []netip.Addr{nodeAddress}},
-	{file: "front", name: registryHost, hosts: []string{registryHost, gitHost}, ips: []netip.Addr{nodeAddress}},
+	{file: "front", name: registryHost, hosts: []string{registryHost, gitHost, databasesHost}, ips: []netip.Addr{nodeAddress}},
 }
 
 // makePKI makes the certificates, and the authorities if they are missing.

@@ -112,6 +112,31 @@ func (c registryClient) pushImage(target name.Tag, image v1.Image) error {
 	return nil
 }
 
+// runDigest is the subcommand digest.
+func runDigest(ctx context.Context, args []string) error {
+	if len(args) != 1 {
+		return errUsage
+	}
+	tag, err := name.NewTag(registryHost + "/" + args[0])
+	if err != nil {
+		return fmt.Errorf("parsing %q, which should be a repository of the sandbox and a tag: %w", args[0], err)
+	}
+	s, err := newSite()
+	if err != nil {
+		return err
+	}
+	client, err := newRegistryClient(ctx, s)
+	if err != nil {
+		return fmt.Errorf("the sandbox is not up: %w", err)
+	}
+	found, err := remote.Head(tag, client.options...)
+	if err != nil {
+		return fmt.Errorf("looking for %s: %w", tag, err)
+	}
+	fmt.Printf("%s@%s\n", tag.Context().Name(), found.Digest)
+	return nil
+}
+
 // imageRequest is what the subcommand image was asked for.
 type imageRequest struct {
 	target name.Tag

@@ -21,9 +21,11 @@ const (
 	registryHost = "registry.basewright.test"
 	gitHost      = "git.basewright.test"
 	kubeHost     = "kube.basewright.test"
-	apiPort      = "6443"
-	issuerURL    = "https://" + kubeHost + ":" + apiPort
-	pushUser     = "basewright"
+	// databasesHost serves files: the vulnerability databases.
+	databasesHost = "databases.basewright.test"
+	apiPort       = "6443"
+	issuerURL     = "https://" + kubeHost + ":" + apiPort
+	pushUser      = "basewright"
 
 	// gitReader may fetch from repositories whose name starts with privatePrefix. Its token is no secret: it stands
 	// for one in tests.
@@ -50,7 +52,7 @@ var (
 )
 
 // sandboxHosts are the names that resolve to the node, everywhere.
-var sandboxHosts = []string{registryHost, gitHost, kubeHost}
+var sandboxHosts = []string{registryHost, gitHost, kubeHost, databasesHost}
 
 // site is where things are: the source tree, the running sandbox's state and
 // the cache of what was built or downloaded.

@@ -161,6 +161,7 @@ func showFacts(out io.Writer, s site) {
 		{"apiserver at", issuerURL},
 		{"registry at", "https://" + registryHost},
 		{"git at", "https://" + gitHost},
+		{"databases at", "https://" + databasesHost + ", " + servedDatabases(s)},
 		{"state in", s.state},
 		{"logs in", s.in("logs")},
 	} {

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // upper is one run of up.
@@ -203,29 +205,63 @@ func keepOldLogs(dir string) error {
 // ensureCluster fills the registry and waits for everything to be ready.
 func (u *upper) ensureCluster(ctx context.Context) error {
 	s := u.site
-	nodes, err := findNodes(s)
+	node, err := theNode(ctx, s)
 	if err != nil {
 		return err
 	}
-	defer closeAll(nodes)
-	if len(nodes) != 1 {
-		return fmt.Errorf("the node ended; its last words are in %s", s.in("logs", "node.log"))
-	}
-	ctx, stop := watch(ctx, s, nodes[0])
+	defer node.close()
+	ctx, stop := watch(ctx, s, node)
 	defer stop()
 	if err := setHosts("/etc/hosts", hostsLine(nodeAddress, sandboxHosts)); err != nil {
 		return err
 	}
-	if err := u.p.during("filling the registry", func() error { return u.fillRegistry(ctx) }); err != nil {
+	// A cluster that starts waits more than it works: time to push what only its users need.
+	work, ctx := errgroup.WithContext(ctx)
+	pushed := make(chan struct{})
+	work.Go(func() error {
+		return u.p.during("filling the registry", func() error { return u.fillRegistry(ctx, pushed) })
+	})
+	work.Go(func() error {
+		select {
+		case <-pushed:
+		case <-ctx.Done():
+			return nil
+		}
+		if err := u.p.during("waiting for the cluster", func() error { return u.awaitCluster(ctx) }); err != nil {
+			return fmt.Errorf("%w\nthe logs are in %s", err, s.in("logs"))
+		}
+		return nil
+	})
+	if err := work.Wait(); err != nil {
 		return err
-	}
-	if err := u.p.during("waiting for the cluster", func() error { return u.awaitCluster(ctx) }); err != nil {
-		return fmt.Errorf("%w\nthe logs are in %s", err, s.in("logs"))
 	}
 	return writeCheckout(s, u.builds)
 }
 
-func (u *upper) fillRegistry(ctx context.Context) error {
+// theNode finds the node that was just started, or was there. It is not recognised for the moment in which it has
+// hidden the host's directories and not brought its own back.
+func theNode(ctx context.Context, s site) (process, error) {
+	var node process
+	err := poll(ctx, 5*time.Second, "the node", func(context.Context) error {
+		nodes, err := findNodes(s)
+		if err != nil {
+			return err
+		}
+		if len(nodes) != 1 {
+			closeAll(nodes)
+			return fmt.Errorf("%d of them run", len(nodes))
+		}
+		node = nodes[0]
+		return nil
+	})
+	if err != nil {
+		return process{}, fmt.Errorf("%w; the end of its log:\n%s", err, lastWords(s.in("logs", "node.log")))
+	}
+	return node, nil
+}
+
+// fillRegistry closes pushed as soon as the images are there that the cluster is waiting for.
+func (u *upper) fillRegistry(ctx context.Context, pushed chan<- struct{}) error {
 	err := poll(ctx, time.Minute, "the registry", func(ctx context.Context) error { return checkFront(ctx, u.site) })
 	if err != nil {
 		return err
@@ -234,12 +270,15 @@ func (u *upper) fillRegistry(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, image := range u.images {
+	for i, image := range u.images {
+		if i == neededByCluster {
+			close(pushed)
+		}
 		if err := client.push(image); err != nil {
 			return err
 		}
 	}
-	return nil
+	return refreshDatabases(ctx, u.site, u.builds, client)
 }
 
 func (u *upper) awaitCluster(ctx context.Context) error {
