@@ -132,12 +132,18 @@ func (r *BuildReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 	}
 	run := &buildRun{BuildReconciler: r, build: build.DeepCopy(), observed: build.Status}
 	if finished(build) {
-		return ctrl.Result{}, run.end(ctx)
+		if err := run.end(ctx); err != nil {
+			return ctrl.Result{}, err
+		}
+		return r.upload(ctx, run)
 	}
 	done, failure := run.advance(ctx)
 	result, err := r.report(ctx, run, done, failure)
 	if err != nil || !finished(run.build) {
 		return result, err
+	}
+	if _, due := run.uploadDue(); due {
+		result.RequeueAfter = time.Second // The next pass does.
 	}
 	return result, run.end(ctx)
 }

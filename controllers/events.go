@@ -18,6 +18,7 @@ const maxNote = 1000
 const (
 	actionBuild   = "Build"
 	actionResolve = "Resolve"
+	actionUpload  = "Upload"
 )
 
 func (r *BaseImageReconciler) buildCreated(image *v1alpha1.BaseImage, build *v1alpha1.BaseImageBuild) {
