@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -57,15 +58,17 @@ const (
 type fakeGit struct {
 	mu     sync.Mutex
 	commit string
-	err    error
-	calls  int
+	// dockerfile at every commit.
+	dockerfile string
+	err        error
+	calls      int
 }
 
 func (g *fakeGit) ResolveGit(context.Context, source.Git, string) (pipeline.Revision, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.calls++
-	return pipeline.Revision{ID: g.commit, Time: time.Unix(1_700_000_000, 0), Dockerfile: []byte("FROM scratch\n")}, g.err
+	return pipeline.Revision{ID: g.commit, Time: time.Unix(1_700_000_000, 0), Dockerfile: []byte(g.dockerfile)}, g.err
 }
 
 func (g *fakeGit) set(commit string, err error) {
@@ -95,6 +98,11 @@ type operator struct {
 	stop    func()
 	// password that the registry asks for; empty for none.
 	password string
+	// built is the config of the images that build pods push, and files are what is in them.
+	built v1.Config
+	files []file
+	// scanner plays the scan Jobs.
+	scanner atomic.Pointer[scanner]
 }
 
 // asking asks for the password of the user "operator", if there is one.
@@ -111,7 +119,7 @@ func (o *operator) asking(next http.Handler) http.Handler {
 
 func newOperator(t *testing.T, change ...func(*operator)) *operator {
 	t.Helper()
-	o := &operator{t: t, namespace: newNamespace(t), git: &fakeGit{commit: commitA},
+	o := &operator{t: t, built: conformingConfig(), namespace: newNamespace(t), git: &fakeGit{commit: commitA, dockerfile: conforming},
 		clock: clocktesting.NewFakePassiveClock(time.Now()), config: config.Default()}
 	o.config.Images = config.Images{
 		Kaniko: "kaniko.example/kaniko@" + someDigest, Worker: "worker.example/worker@" + someDigest,
@@ -123,8 +131,12 @@ func newOperator(t *testing.T, change ...func(*operator)) *operator {
 	server := httptest.NewServer(o.asking(fakeregistry.New(fakeregistry.Logger(log.New(io.Discard, "", 0)))))
 	t.Cleanup(server.Close)
 	o.host = strings.TrimPrefix(server.URL, "http://")
+	o.scanner.Store(&scanner{})
 	o.start()
 	t.Cleanup(func() { o.stop() })
+	played := make(chan struct{})
+	go func() { defer close(played); o.playScans() }()
+	t.Cleanup(func() { <-played })
 	return o
 }
 
@@ -229,7 +241,9 @@ func (o *operator) awaitJobs(build string) []batchv1.Job {
 	o.t.Helper()
 	var jobs []batchv1.Job
 	o.await("the Jobs of "+build, func() (bool, string) {
-		jobs = slices.DeleteFunc(o.jobs(), func(j batchv1.Job) bool { return j.Labels[buildjob.LabelBuild] != build })
+		jobs = slices.DeleteFunc(o.jobs(), func(j batchv1.Job) bool {
+			return j.Labels[buildjob.LabelBuild] != build || j.Labels[buildjob.LabelJob] != ""
+		})
 		return len(jobs) == 2, fmt.Sprintf("%d Jobs", len(jobs))
 	})
 	return jobs
@@ -249,9 +263,10 @@ func (o *operator) awaitBuild(attempt int) v1alpha1.BaseImageBuild {
 // push does what a build pod does: it pushes an image for the Job's platform, and its container reports the digest.
 func (o *operator) push(job *batchv1.Job, architecture string) string {
 	o.t.Helper()
-	cf := &v1.ConfigFile{OS: "linux", Architecture: architecture, RootFS: v1.RootFS{Type: "layers", DiffIDs: []v1.Hash{}}}
+	cf := &v1.ConfigFile{OS: "linux", Architecture: architecture, Config: o.built, RootFS: v1.RootFS{Type: "layers", DiffIDs: []v1.Hash{}}}
 	img, err := mutate.ConfigFile(mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON), cf)
 	o.check(err, "making an image")
+	img = o.withFiles(img, o.files)
 	digest, err := img.Digest()
 	o.check(err, "hashing an image")
 	ref, err := name.NewDigest(o.host+"/base/"+job.Labels[buildjob.LabelBaseImage]+"@"+digest.String(), name.Insecure)
@@ -276,15 +291,23 @@ func (o *operator) fail(job batchv1.Job, container, log string) {
 
 func (o *operator) end(job batchv1.Job, container string, code int32, message string, how batchv1.JobConditionType, reason string) {
 	o.t.Helper()
+	o.check(o.ends(job, container, code, message, how, reason), "ending Job "+job.Name)
+}
+
+func (o *operator) ends(job batchv1.Job, container string, code int32, message string, how batchv1.JobConditionType, reason string) error {
 	ctx := o.t.Context()
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: job.Namespace, Name: job.Name + "-pod",
 		Labels:          map[string]string{batchv1.JobNameLabel: job.Name, buildjob.LabelManagedBy: buildjob.ManagedBy, buildjob.LabelBuild: job.Labels[buildjob.LabelBuild]},
 		OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(&job, batchv1.SchemeGroupVersion.WithKind("Job"))}},
 		Spec: *job.Spec.Template.Spec.DeepCopy()}
-	o.check(k8s.Create(ctx, pod), "creating a pod")
+	if err := k8s.Create(ctx, pod); err != nil {
+		return fmt.Errorf("creating a pod: %w", err)
+	}
 	pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: container,
 		State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Message: message}}}}
-	o.check(k8s.Status().Update(ctx, pod), "ending a pod")
+	if err := k8s.Status().Update(ctx, pod); err != nil {
+		return fmt.Errorf("ending a pod: %w", err)
+	}
 	now := metav1.Now()
 	before := batchv1.JobSuccessCriteriaMet
 	if how == batchv1.JobFailed {
@@ -296,7 +319,7 @@ func (o *operator) end(job batchv1.Job, container string, code int32, message st
 	for _, kind := range []batchv1.JobConditionType{before, how} {
 		job.Status.Conditions = append(job.Status.Conditions, batchv1.JobCondition{Type: kind, Status: corev1.ConditionTrue, Reason: reason, LastTransitionTime: now})
 	}
-	o.check(k8s.Status().Update(ctx, &job), "ending a Job")
+	return k8s.Status().Update(ctx, &job)
 }
 
 func TestABuildGoesFromApplyToPromoted(t *testing.T) {
