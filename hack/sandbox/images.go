@@ -129,7 +129,7 @@ func makeImages(ctx context.Context, s site, p *progress, b builds, d debian) ([
 func imageKey(source string, r recipe, b builds, d debian) string {
 	sum := sha256.New()
 	fmt.Fprintln(sum, source, r.target, filepath.Base(d.dir))
-	for _, name := range groupNames() {
+	for _, name := range nodeGroupNames() {
 		fmt.Fprintln(sum, name, filepath.Base(filepath.Dir(b[name])))
 	}
 	return hex.EncodeToString(sum.Sum(nil))[:12]
