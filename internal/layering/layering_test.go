@@ -31,6 +31,8 @@ var allowed = map[string][]string{
 	"internal/registry":                            {"internal/limits", "internal/netmessage", "internal/pipeline", "internal/retryafter", "internal/stall"},
 	"internal/source":                              {"internal/limits", "internal/netmessage", "internal/pipeline", "internal/retryafter", "internal/stall"},
 	"internal/dockerfile":                          {"internal/pipeline"},
+	"policy":                                       {},
+	"internal/rules":                               {"internal/pipeline", "policy"},
 	"internal/upstream":                            {"internal/pipeline", "internal/registry"},
 	"internal/kaniko":                              {"api/v1alpha1", "internal/limits", "internal/pipeline"},
 	"internal/inspect":                             {"internal/limits", "internal/pipeline", "internal/registry"},
@@ -42,6 +44,7 @@ var allowed = map[string][]string{
 		"internal/limits", "internal/metrics", "internal/pipeline", "internal/promote", "internal/registry", "internal/source", "internal/upstream"},
 	"cmd/operator": {"api/v1alpha1", "controllers", "internal/config", "internal/metrics", "internal/registry", "internal/source", "internal/upstream"},
 	"cmd/worker":   {"internal/pipeline", "internal/worker"},
+	"test/policy":  {},
 	// Tools of development use the product from outside.
 	"hack/demo":      {"hack/publish"},
 	"hack/inventory": {"api/v1alpha1"},

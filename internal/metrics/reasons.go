@@ -37,6 +37,7 @@ var failureReasons = []string{
 	pipeline.ReasonOutOfMemory, pipeline.ReasonPodEvicted, pipeline.ReasonPodUnschedulable, pipeline.ReasonPodRefused, pipeline.ReasonPodNotStarted,
 	pipeline.ReasonImagePullFailed, pipeline.ReasonJobInvalid, pipeline.ReasonQuotaExceeded,
 	pipeline.ReasonOutputInvalid, pipeline.ReasonDigestMismatch, pipeline.ReasonPlatformMismatch, pipeline.ReasonWrongArchitecture,
+	pipeline.ReasonDockerfilePolicyDenied, pipeline.ReasonPolicyInvalid, pipeline.ReasonPolicyBudgetExceeded,
 	other,
 }
 

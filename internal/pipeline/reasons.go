@@ -95,4 +95,13 @@ const (
 	ReasonDigestMismatch    = "DigestMismatch"
 	ReasonPlatformMismatch  = "PlatformMismatch"
 	ReasonWrongArchitecture = "WrongArchitecture"
+
+	// Dockerfile policy.
+
+	// ReasonDockerfilePolicyDenied: the Dockerfile breaks a rule of spec.dockerfilePolicy.
+	ReasonDockerfilePolicyDenied = "DockerfilePolicyDenied"
+	// ReasonPolicyInvalid: a rule of spec.dockerfilePolicy.extraRules doesn't compile, or can't be evaluated.
+	ReasonPolicyInvalid = "PolicyInvalid"
+	// ReasonPolicyBudgetExceeded: the rules took more time, steps or memory than they may.
+	ReasonPolicyBudgetExceeded = "PolicyBudgetExceeded"
 )
