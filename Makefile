@@ -23,7 +23,7 @@ demo: sandbox bin/linux-amd64/operator bin/linux-amd64/worker ## Bring up the sa
 	@bin/demo run
 
 .PHONY: test
-test: preflight test-unit test-api test-e2e ## Run all tests: unit, apiserver-level and end-to-end, set-up included.
+test: preflight test-unit policy test-api test-e2e ## Run all tests: unit, Dockerfile policy, apiserver-level and end-to-end, set-up included.
 
 ##@ Tests
 
@@ -31,6 +31,14 @@ test: preflight test-unit test-api test-e2e ## Run all tests: unit, apiserver-le
 test-unit: ## Run the unit tests: hermetic, they pass without a network.
 	@echo "==> unit tests$(if $(RACE),, (without the race detector: there is no C compiler))"
 	go test $(RACE) $$(go list ./... | grep -v /test/)
+
+.PHONY: policy
+policy: bin/sandbox ## Run conftest on images/, the tests of the rules, and compare conftest with the operator.
+	@echo "==> Dockerfile policy"
+	@bin/sandbox build conftest
+	"$$(bin/sandbox path conftest)/conftest" test images/base/*/Dockerfile -p policy/base.rego
+	"$$(bin/sandbox path conftest)/conftest" verify -p policy
+	CONFTEST="$$(bin/sandbox path conftest)/conftest" go test -tags=conftest -count=1 ./test/policy
 
 .PHONY: test-api
 test-api: bin/sandbox ## Run the tests against a real apiserver.
@@ -103,8 +111,8 @@ fmt: ## Format the code.
 .PHONY: lint
 lint: ## Run the linters.
 	@test -z "$$(gofmt -l $(GO_FILES))" || { echo "not formatted (make fmt):"; gofmt -l $(GO_FILES); exit 1; }
-	go vet -tags=apiserver,e2e ./...
-	$(TOOL) golangci-lint run --build-tags=apiserver,e2e ./...
+	go vet -tags=apiserver,conftest,e2e ./...
+	$(TOOL) golangci-lint run --build-tags=apiserver,conftest,e2e ./...
 
 .PHONY: verify
 verify: ## Regenerate everything, lint, check go mod tidy and the dependency direction; fail on any difference.

@@ -26,6 +26,8 @@ type group struct {
 	// links are further names of the group's only binary.
 	links   []string
 	ldflags string
+	// aside says that only tests use it: the sandbox comes up without.
+	aside bool
 }
 
 var groups = []group{
@@ -45,6 +47,7 @@ var groups = []group{
 	{name: "dns", about: "CoreDNS, about 90 seconds", programs: map[string]string{"coredns": "github.com/coredns/coredns"}},
 	{name: "kaniko", about: "Kaniko of osscontainertools, about a minute", programs: map[string]string{"executor": "github.com/osscontainertools/kaniko/cmd/executor"}},
 	{name: "kaniko-chainguard", about: "Kaniko of Chainguard, about 2 minutes", programs: map[string]string{"executor": "github.com/chainguard-dev/kaniko/cmd/executor"}},
+	{name: "conftest", about: "conftest, about a minute", programs: map[string]string{"conftest": "github.com/open-policy-agent/conftest"}, aside: true},
 	{name: "pause", about: "a program that does nothing", programs: map[string]string{"pause": "."}},
 	{
 		name: "syft", about: "Syft, about 2 minutes", programs: map[string]string{"syft": "github.com/anchore/syft/cmd/syft"},
@@ -82,6 +85,17 @@ func groupNames() []string {
 	var names []string
 	for _, g := range groups {
 		names = append(names, g.name)
+	}
+	return names
+}
+
+// nodeGroupNames are the groups that the sandbox is made of.
+func nodeGroupNames() []string {
+	var names []string
+	for _, g := range groups {
+		if !g.aside {
+			names = append(names, g.name)
+		}
 	}
 	return names
 }
@@ -200,7 +214,7 @@ func runBuild(ctx context.Context, args []string) error {
 }
 
 // runPath is the subcommand path.
-func runPath(ctx context.Context, _ []string) error {
+func runPath(ctx context.Context, args []string) error {
 	s, err := newSite()
 	if err != nil {
 		return err
@@ -208,10 +222,14 @@ func runPath(ctx context.Context, _ []string) error {
 	if err := checkMachine(); err != nil {
 		return err
 	}
-	found, err := build(ctx, s, newProgress(), []string{"kube"})
+	name := "kube"
+	if len(args) > 0 {
+		name = args[0]
+	}
+	found, err := build(ctx, s, newProgress(), []string{name})
 	if err != nil {
 		return err
 	}
-	fmt.Println(found["kube"])
+	fmt.Println(found[name])
 	return nil
 }

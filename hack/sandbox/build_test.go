@@ -70,6 +70,7 @@ func TestNamedVersionsAreThePinnedOnes(t *testing.T) {
 		"kube":              "k8s.io/kubernetes v" + kubernetesVersion,
 		"dns":               "github.com/coredns/coredns v" + coreDNSVersion,
 		"kaniko":            "github.com/osscontainertools/kaniko " + kanikoVersion,
+		"conftest":          "github.com/open-policy-agent/conftest v0.71.1",
 		"kaniko-chainguard": "github.com/chainguard-dev/kaniko " + chainguardVersion,
 		"syft":              "github.com/anchore/syft v" + syftVersion,
 		"grype":             "github.com/anchore/grype v" + grypeVersion,

@@ -32,7 +32,7 @@ var commands = []command{
 	{name: "status", help: "say what runs; exit 0 only when it is up and healthy", run: runStatus},
 	{name: "down", help: "remove everything that up made, except the build cache", run: runDown},
 	{name: "build", args: "[group...]", help: "only build the programs (" + strings.Join(groupNames(), ", ") + ")", run: runBuild},
-	{name: "path", help: "print the directory with etcd, kube-apiserver and kubectl (for envtest)", run: runPath},
+	{name: "path", args: "[group]", help: "print the directory of a group's programs; by default etcd, kube-apiserver and kubectl (for envtest)", run: runPath},
 	{name: "image", args: "--repository R --tag T --entrypoint E [--user U] host=image...", help: "push an image of host files, print its digest", run: runImage},
 	{name: "git-repo", args: "<name>", help: "make sure a bare repository exists, print its URL", run: runGitRepo},
 	{name: "outage", args: "<repository> begin|end", help: "break every connection about a repository, or those below it", run: runOutage},

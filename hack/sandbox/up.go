@@ -64,7 +64,7 @@ func (u *upper) prepare(ctx context.Context) error {
 	if u.ip, err = findIP(u.debian); err != nil {
 		return err
 	}
-	if u.builds, err = build(ctx, u.site, u.p, groupNames()); err != nil {
+	if u.builds, err = build(ctx, u.site, u.p, nodeGroupNames()); err != nil {
 		return err
 	}
 	if u.images, err = makeImages(ctx, u.site, u.p, u.builds, u.debian); err != nil {

@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"unicode/utf8"
 
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 
@@ -69,18 +68,12 @@ func Parse(content []byte, opts Options) (file *File, err error) {
 	// operator: a panic in it must stay that user's problem.
 	defer func() {
 		if p := recover(); p != nil {
-			file, err = nil, pipeline.Terminalf(pipeline.ReasonDockerfileInvalid, "the Dockerfile cannot be parsed: %v: simplify it until it builds with docker build", p)
+			file, err = nil, unparsable(p)
 		}
 	}()
-	if len(content) > MaxSize {
-		return nil, pipeline.Terminalf(pipeline.ReasonDockerfileInvalid, "the Dockerfile has %d bytes, at most %d are read: move files and scripts into the context", len(content), MaxSize)
-	}
-	if !utf8.Valid(content) {
-		return nil, pipeline.Terminalf(pipeline.ReasonDockerfileInvalid, "the Dockerfile is not UTF-8: convert it")
-	}
-	result, err := parser.Parse(bytes.NewReader(content))
+	result, err := parse(content)
 	if err != nil {
-		return nil, syntaxError(err)
+		return nil, err
 	}
 	f := &File{content: bytes.Clone(content), opts: opts, escape: byte(result.EscapeToken)}
 	if err := f.read(result.AST.Children); err != nil {

@@ -32,6 +32,8 @@ var allowed = map[string][]string{
 	"internal/vulndb":                              {"internal/limits", "internal/pipeline", "internal/registry", "internal/retryafter", "internal/stall"},
 	"internal/source":                              {"internal/limits", "internal/netmessage", "internal/pipeline", "internal/retryafter", "internal/stall"},
 	"internal/dockerfile":                          {"internal/pipeline"},
+	"policy":                                       {},
+	"internal/rules":                               {"internal/pipeline", "policy"},
 	"internal/upstream":                            {"internal/pipeline", "internal/registry"},
 	"internal/job":                                 {"api/v1alpha1", "internal/limits", "internal/pipeline"},
 	"internal/kaniko":                              {"api/v1alpha1", "internal/job", "internal/limits", "internal/pipeline"},
@@ -46,6 +48,7 @@ var allowed = map[string][]string{
 		"internal/limits", "internal/metrics", "internal/pipeline", "internal/promote", "internal/registry", "internal/source", "internal/upstream"},
 	"cmd/operator": {"api/v1alpha1", "controllers", "internal/config", "internal/metrics", "internal/registry", "internal/source", "internal/upstream"},
 	"cmd/worker":   {"internal/pipeline", "internal/worker"},
+	"test/policy":  {},
 	// Tools of development use the product from outside.
 	"hack/demo":      {"hack/publish"},
 	"hack/inventory": {"api/v1alpha1"},

@@ -41,6 +41,7 @@ var failureReasons = []string{
 	pipeline.ReasonVulnerabilityDatabaseUnavailable, pipeline.ReasonVulnerabilityDatabaseInvalid, pipeline.ReasonReportInvalid,
 	pipeline.ReasonReportTooLarge, pipeline.ReasonVEXInvalid,
 	pipeline.ReasonInspectionFailed,
+	pipeline.ReasonDockerfilePolicyDenied, pipeline.ReasonPolicyInvalid, pipeline.ReasonPolicyBudgetExceeded,
 	other,
 }
 

@@ -130,4 +130,12 @@ const (
 
 	// ReasonInspectionFailed: an image has what spec.tests forbids, or lacks what it asks for.
 	ReasonInspectionFailed = "InspectionFailed"
+	// Dockerfile policy.
+
+	// ReasonDockerfilePolicyDenied: the Dockerfile breaks a rule of spec.dockerfilePolicy.
+	ReasonDockerfilePolicyDenied = "DockerfilePolicyDenied"
+	// ReasonPolicyInvalid: a rule of spec.dockerfilePolicy.extraRules doesn't compile, or can't be evaluated.
+	ReasonPolicyInvalid = "PolicyInvalid"
+	// ReasonPolicyBudgetExceeded: the rules took more time, steps or memory than they may.
+	ReasonPolicyBudgetExceeded = "PolicyBudgetExceeded"
 )

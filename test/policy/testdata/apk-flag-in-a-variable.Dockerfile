@@ -1,0 +1,6 @@
+# expect: nothing
+FROM example.com/base:1
+LABEL org.opencontainers.image.title="x" org.opencontainers.image.description="x" org.opencontainers.image.source="https://example.com/x"
+ARG FLAGS=--no-cache
+RUN apk add $FLAGS x
+USER 65532:65532

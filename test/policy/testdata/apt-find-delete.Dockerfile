@@ -1,0 +1,5 @@
+# expect: nothing
+FROM example.com/base:1
+LABEL org.opencontainers.image.title="x" org.opencontainers.image.description="x" org.opencontainers.image.source="https://example.com/x"
+RUN apt-get update && apt-get install -y x && find /var/lib/apt/lists -type f -delete
+USER 65532:65532

@@ -1,0 +1,6 @@
+# expect: nothing
+FROM example.com/debian:13 AS a
+RUN apt-get update && apt-get install -y x
+FROM example.com/base:1
+LABEL org.opencontainers.image.title="x" org.opencontainers.image.description="x" org.opencontainers.image.source="https://example.com/x"
+USER 65532:65532

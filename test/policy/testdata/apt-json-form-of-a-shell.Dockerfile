@@ -1,0 +1,6 @@
+# expect: warn_apt_get_cleanup:4
+FROM example.com/base:1
+LABEL org.opencontainers.image.title="x" org.opencontainers.image.description="x" org.opencontainers.image.source="https://example.com/x"
+RUN ["/bin/bash", "-c", "apt-get install -y x"]
+RUN ["/bin/bash", "-ec", "apt-get install -y x; rm -rf /var/lib/apt/lists/*"]
+USER 65532:65532

@@ -1,0 +1,5 @@
+# expect: nothing
+FROM example.com/base:1
+LABEL org.opencontainers.image.title="x" org.opencontainers.image.description="x" org.opencontainers.image.source="https://example.com/x"
+RUN --mount=type=cache,target=/var/cache/apt,sharing=locked --mount=type=cache,target=/var/lib/apt apt-get update && apt-get install -y x
+USER 65532:65532

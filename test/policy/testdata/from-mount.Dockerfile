@@ -1,0 +1,5 @@
+# expect: warn_from_latest:4
+FROM example.com/base:1
+LABEL org.opencontainers.image.title="x" org.opencontainers.image.description="x" org.opencontainers.image.source="https://example.com/x"
+RUN --mount=type=bind,from=busybox,target=/x true
+USER 65532:65532

@@ -1,0 +1,5 @@
+# expect: warn_from_latest:3
+ARG V=latest
+FROM alpine:${V}
+LABEL org.opencontainers.image.title="x" org.opencontainers.image.description="x" org.opencontainers.image.source="https://example.com/x"
+USER 65532:65532

@@ -1,0 +1,4 @@
+# expect: warn_from_latest:2
+FROM $NOTHING
+LABEL org.opencontainers.image.title="x" org.opencontainers.image.description="x" org.opencontainers.image.source="https://example.com/x"
+USER 65532:65532

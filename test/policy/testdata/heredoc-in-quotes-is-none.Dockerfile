@@ -1,0 +1,5 @@
+# expect: nothing
+FROM example.com/base:1
+LABEL org.opencontainers.image.title="x" org.opencontainers.image.description="x" org.opencontainers.image.source="https://example.com/x"
+RUN echo "a <<EOF" && cat <<<x && echo $((1<<2))
+USER 65532:65532

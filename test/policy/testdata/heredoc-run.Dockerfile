@@ -1,0 +1,7 @@
+# expect: warn_apk_no_cache:4 warn_apt_get_cleanup:4
+FROM example.com/base:1
+LABEL org.opencontainers.image.title="x" org.opencontainers.image.description="x" org.opencontainers.image.source="https://example.com/x"
+RUN <<EOF
+apt-get install -y x
+EOF
+USER 65532:65532

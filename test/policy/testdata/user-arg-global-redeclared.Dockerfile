@@ -1,0 +1,6 @@
+# expect: nothing
+ARG UID=65532
+FROM example.com/base:1
+LABEL org.opencontainers.image.title="x" org.opencontainers.image.description="x" org.opencontainers.image.source="https://example.com/x"
+ARG UID
+USER $UID

@@ -1,0 +1,6 @@
+# expect: deny_user_root:6
+FROM example.com/base:1
+LABEL org.opencontainers.image.title="x" org.opencontainers.image.description="x" org.opencontainers.image.source="https://example.com/x"
+ENV A=0
+ENV A=65532 B=$A
+USER $B

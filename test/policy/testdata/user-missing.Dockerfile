@@ -1,0 +1,3 @@
+# expect: deny_user_required:2
+FROM example.com/base:1
+LABEL org.opencontainers.image.title="x" org.opencontainers.image.description="x" org.opencontainers.image.source="https://example.com/x"

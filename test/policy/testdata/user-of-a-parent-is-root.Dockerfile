@@ -1,0 +1,5 @@
+# expect: deny_user_root:4
+FROM example.com/go:1 AS runtime
+LABEL org.opencontainers.image.title="x" org.opencontainers.image.description="x" org.opencontainers.image.source="https://example.com/x"
+USER root
+FROM runtime

@@ -1,0 +1,6 @@
+# expect: deny_user_root:5
+FROM example.com/base:1 AS a
+LABEL org.opencontainers.image.title="x" org.opencontainers.image.description="x" org.opencontainers.image.source="https://example.com/x"
+USER 65532:65532
+ONBUILD USER root
+FROM a

@@ -1,0 +1,5 @@
+# expect: deny_user_root:5
+FROM example.com/base:1
+LABEL org.opencontainers.image.title="x" org.opencontainers.image.description="x" org.opencontainers.image.source="https://example.com/x"
+USER 65532:65532
+ONBUILD USER root

@@ -1,0 +1,5 @@
+# expect: nothing
+FROM example.com/base:1
+LABEL org.opencontainers.image.title="x" org.opencontainers.image.description="x" org.opencontainers.image.source="https://example.com/x"
+ARG A=65532
+USER ${NOBODY:-${OTHER:-$A}}
