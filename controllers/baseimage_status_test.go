@@ -20,6 +20,9 @@ func attempt(n int64, phase v1alpha1.BuildPhase, reason string) v1alpha1.BaseIma
 	b.Spec = v1alpha1.BaseImageBuildSpec{Attempt: n, Reason: reason,
 		Output: v1alpha1.Output{Repository: "registry.example/base/one", Tags: []v1alpha1.Tag{"1", "latest"}},
 		Inputs: v1alpha1.BuildInputs{Revision: "c0ffee"}}
+	for r := range strings.SplitSeq(reason, ",") {
+		b.Spec.Reasons = append(b.Spec.Reasons, v1alpha1.BuildReason{Type: v1alpha1.BuildReasonType(r)})
+	}
 	b.Status.Phase = phase
 	switch phase {
 	case v1alpha1.PhaseSucceeded:

@@ -52,6 +52,7 @@ type BuildReconciler struct {
 	inspecting chan struct{}
 	// memory of the builds that run, by UID.
 	memory *lru.Cache[types.UID, memory]
+	rules  baseRules
 	queue  *queue
 	images pinnedImages
 	// played are phases that a test has in place of the real ones.

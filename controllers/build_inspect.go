@@ -27,7 +27,7 @@ func (run *buildRun) inspect(ctx context.Context) (done, error) {
 		}
 	}
 	if messages := found.messages(); len(messages) > 0 {
-		return done{}, pipeline.Terminalf(pipeline.ReasonInspectionFailed, "the image is not what spec.tests asks for: %s", listed(messages, len(messages)))
+		return done{}, pipeline.Terminalf(pipeline.ReasonInspectionFailed, "the image is not what spec.tests asks for: %s", summed(messages, len(messages)))
 	}
 	return done{message: fmt.Sprintf("The file system and the config of %s are what spec.tests asks for", platformNames(run.build.Spec.Platforms))}, nil
 }

@@ -14,7 +14,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/ibshafique/base-images/internal/job"
+	"github.com/ibshafique/base-images/internal/kaniko"
 	"github.com/ibshafique/base-images/internal/pipeline"
+	"github.com/ibshafique/base-images/internal/runtimetest"
+	"github.com/ibshafique/base-images/internal/scan"
 )
 
 // task is one Job of a build.

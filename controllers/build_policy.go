@@ -38,14 +38,14 @@ func (run *buildRun) checkPolicy(ctx context.Context) (done, error) {
 	run.build.Status.DockerfilePolicy = result
 	if len(verdict.Refused) > 0 {
 		return done{}, pipeline.Terminalf(pipeline.ReasonDockerfilePolicyDenied, "the Dockerfile policy refuses %s: %s%s",
-			run.build.Spec.DockerfilePath, listed(result.Findings[:min(len(verdict.Refused), maxFindings)], len(verdict.Refused)), suffix(result.Expired))
+			run.build.Spec.DockerfilePath, summed(result.Findings[:min(len(verdict.Refused), maxFindings)], len(verdict.Refused)), suffix(result.Expired))
 	}
 	message := "No rule refuses the Dockerfile"
 	if n := len(verdict.Warned); n > 0 {
-		message += fmt.Sprintf("; %s: %s", counted(n, "warning"), listed(result.Findings[:min(n, maxFindings)], n))
+		message += fmt.Sprintf("; %s: %s", plural(n, "warning"), summed(result.Findings[:min(n, maxFindings)], n))
 	}
 	if n := len(verdict.Excepted); n > 0 {
-		message += fmt.Sprintf("; %s", counted(n, "finding")+" excepted")
+		message += fmt.Sprintf("; %s", plural(n, "finding")+" excepted")
 	}
 	return done{message: message}, nil
 }
@@ -92,7 +92,7 @@ func asDecided(field, now, then string) error {
 // policyFindings are those of all platforms together: most Dockerfiles are the same on each.
 func (run *buildRun) policyFindings(ctx context.Context, policy *rules.Policy) ([]rules.Finding, error) {
 	spec := &run.build.Spec
-	document, err := dockerfile.Document([]byte(spec.Dockerfile))
+	document, lines, err := dockerfile.Document([]byte(spec.Dockerfile))
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +106,7 @@ func (run *buildRun) policyFindings(ctx context.Context, policy *rules.Policy) (
 		for _, a := range spec.BuildArgs {
 			args[a.Name] = a.Value
 		}
-		found, err := policy.Evaluate(ctx, rules.Input{Document: document, BuildArgs: args, Target: spec.Target})
+		found, err := policy.Evaluate(ctx, rules.Input{Document: document, Lines: lines, BuildArgs: args, Target: spec.Target})
 		if err != nil {
 			return nil, err
 		}
@@ -127,8 +127,8 @@ func policyExceptions(exceptions []v1alpha1.PolicyException) []rules.Exception {
 	return out
 }
 
-// listed joins the first of some findings, of which there are n.
-func listed(findings []string, n int) string {
+// summed joins the first of some findings, of which there are n.
+func summed(findings []string, n int) string {
 	text := strings.Join(findings[:min(len(findings), maxShown)], "; ")
 	if more := n - min(len(findings), maxShown); more > 0 {
 		text += fmt.Sprintf("; and %d more", more)
@@ -141,10 +141,10 @@ func suffix(sentences []string) string {
 	if len(sentences) == 0 {
 		return ""
 	}
-	return " (" + listed(sentences, len(sentences)) + ")"
+	return " (" + summed(sentences, len(sentences)) + ")"
 }
 
-func counted(n int, what string) string {
+func plural(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}

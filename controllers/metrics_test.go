@@ -112,8 +112,16 @@ func finishing(t *testing.T, w writing) *buildRun {
 	b.Status.StartedAt = new(metav1.NewTime(now.Add(-time.Hour)))
 	passive := clocktesting.NewFakePassiveClock(now)
 	r := &BuildReconciler{Client: w, Config: config.Default(), Clock: passive, Events: events.NewFakeRecorder(10), Metrics: metrics.New(passive)}
-	return &buildRun{BuildReconciler: r, build: &b, observed: b.Status,
-		doneAt: []time.Time{now.Add(-2 * time.Minute), now.Add(-time.Minute), now}}
+	r.played = func(*buildRun) []phase {
+		return []phase{{condition: v1alpha1.ConditionBuilt}, {condition: v1alpha1.ConditionIndexed}, {condition: v1alpha1.ConditionPromoted}}
+	}
+	return &buildRun{BuildReconciler: r, build: &b, observed: b.Status}
+}
+
+// allDone are its phases.
+func allDone(run *buildRun) []done {
+	now := run.Clock.Now()
+	return []done{{message: "built", at: now.Add(-2 * time.Minute)}, {message: "indexed", at: now.Add(-time.Minute)}, {message: "promoted", at: now}}
 }
 
 func TestABuildIsCountedOnceItsEndWasWritten(t *testing.T) {
@@ -134,11 +142,11 @@ func TestABuildIsCountedOnceItsEndWasWritten(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			run := finishing(t, writing{err: tt.written})
 			run.superseded = tt.failure != nil && reasonOf(tt.failure) == v1alpha1.ReasonSuperseded
-			done := []string{"built", "indexed", "promoted"}
+			all := allDone(run)
 			if tt.failure != nil {
-				done = done[:2]
+				all = all[:2]
 			}
-			_, _ = run.report(t.Context(), run, done, tt.failure)
+			_, _ = run.report(t.Context(), run, all, tt.failure)
 			if got := fmt.Sprint(counted(t, run.Metrics)); got != tt.want {
 				t.Errorf("counted %s, want %s", got, tt.want)
 			}
@@ -148,12 +156,12 @@ func TestABuildIsCountedOnceItsEndWasWritten(t *testing.T) {
 
 func TestAConditionIsAsOldAsWhatItSays(t *testing.T) {
 	run := finishing(t, writing{})
-	if _, err := run.report(t.Context(), run, []string{"built", "indexed", "promoted"}, nil); err != nil {
+	if _, err := run.report(t.Context(), run, allDone(run), nil); err != nil {
 		t.Fatal(err)
 	}
 	for i, kind := range []string{v1alpha1.ConditionBuilt, v1alpha1.ConditionIndexed, v1alpha1.ConditionPromoted} {
-		if c := meta.FindStatusCondition(run.build.Status.Conditions, kind); !c.LastTransitionTime.Time.Equal(run.doneAt[i]) {
-			t.Errorf("%s is from %s, want %s", kind, c.LastTransitionTime, run.doneAt[i])
+		if c := meta.FindStatusCondition(run.build.Status.Conditions, kind); !c.LastTransitionTime.Time.Equal(allDone(run)[i].at) {
+			t.Errorf("%s is from %s, want %s", kind, c.LastTransitionTime, allDone(run)[i].at)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
 )
@@ -18,12 +19,16 @@ const (
 const (
 	phaseQueue   = "queue"
 	phaseBuild   = "build"
+	phaseCheck   = "check"
 	phaseIndex   = "index"
+	phaseInspect = "inspect"
+	phaseScan    = "scan"
+	phaseTest    = "test"
 	phasePromote = "promote"
 	phaseTotal   = "total"
 )
 
-var phases = []string{phaseQueue, phaseBuild, phaseIndex, phasePromote, phaseTotal}
+var phases = []string{phaseQueue, phaseCheck, phaseBuild, phaseIndex, phaseInspect, phaseScan, phaseTest, phasePromote, phaseTotal}
 
 // BuildChanged counts what a status that was written says more than the one before: that the operator has taken a build up, and
 // that it has ended. So each counts once, also over restarts: a build without a phase is new to every process.
@@ -82,13 +87,16 @@ func durations(build *v1alpha1.BaseImageBuild) map[string]time.Duration {
 	from := status.StartedAt.Time
 	took[phaseQueue] = from.Sub(build.CreationTimestamp.Time)
 	for _, p := range []struct{ phase, condition string }{
-		{phaseBuild, v1alpha1.ConditionBuilt}, {phaseIndex, v1alpha1.ConditionIndexed}, {phasePromote, v1alpha1.ConditionPromoted},
+		{phaseCheck, v1alpha1.ConditionDockerfilePolicyPassed}, {phaseBuild, v1alpha1.ConditionBuilt}, {phaseIndex, v1alpha1.ConditionIndexed},
+		{phaseInspect, v1alpha1.ConditionInspected}, {phaseScan, v1alpha1.ConditionScanPassed}, {phaseTest, v1alpha1.ConditionTestsPassed},
+		{phasePromote, v1alpha1.ConditionPromoted},
 	} {
-		if !meta.IsStatusConditionTrue(status.Conditions, p.condition) {
+		done := meta.FindStatusCondition(status.Conditions, p.condition)
+		// Tests that were skipped have not passed, and yet the phase is done.
+		if done == nil || done.Status != metav1.ConditionTrue && done.Reason != v1alpha1.ReasonTestsSkipped {
 			return took
 		}
-		done := meta.FindStatusCondition(status.Conditions, p.condition).LastTransitionTime.Time
-		took[p.phase], from = done.Sub(from), done
+		took[p.phase], from = done.LastTransitionTime.Sub(from), done.LastTransitionTime.Time
 	}
 	if status.Phase == v1alpha1.PhaseSucceeded && status.CompletedAt != nil {
 		took[phaseTotal] = status.CompletedAt.Sub(build.CreationTimestamp.Time)

@@ -108,28 +108,40 @@ func TestTheLagOfASchedule(t *testing.T) {
 func TestDurationsAreThoseOfThePhasesThatWereDone(t *testing.T) {
 	succeeded := func(b *v1alpha1.BaseImageBuild) {
 		b.Status.StartedAt = new(metav1.NewTime(noon.Add(10 * time.Second)))
+		after(b, v1alpha1.ConditionDockerfilePolicyPassed, 11)
 		after(b, v1alpha1.ConditionBuilt, 70)
 		after(b, v1alpha1.ConditionIndexed, 75)
-		after(b, v1alpha1.ConditionPromoted, 77)
-		b.Status.CompletedAt = new(metav1.NewTime(noon.Add(78 * time.Second)))
+		after(b, v1alpha1.ConditionInspected, 76)
+		after(b, v1alpha1.ConditionScanPassed, 96)
+		after(b, v1alpha1.ConditionTestsPassed, 100)
+		after(b, v1alpha1.ConditionPromoted, 102)
+		b.Status.CompletedAt = new(metav1.NewTime(noon.Add(103 * time.Second)))
 	}
 	for name, tt := range map[string]struct {
 		phase  v1alpha1.BuildPhase
 		change func(*v1alpha1.BaseImageBuild)
 		want   map[string]time.Duration
 	}{
-		"a build that succeeded": {v1alpha1.PhaseSucceeded, succeeded, map[string]time.Duration{"queue": 10 * time.Second, "build": time.Minute,
-			"index": 5 * time.Second, "promote": 2 * time.Second, "total": 78 * time.Second}},
+		"a build that succeeded": {v1alpha1.PhaseSucceeded, succeeded, map[string]time.Duration{"queue": 10 * time.Second, "check": time.Second,
+			"build": 59 * time.Second, "index": 5 * time.Second, "inspect": time.Second, "scan": 20 * time.Second, "test": 4 * time.Second,
+			"promote": 2 * time.Second, "total": 103 * time.Second}},
+		"one whose tests were skipped": {v1alpha1.PhaseFailed, func(b *v1alpha1.BaseImageBuild) {
+			succeeded(b)
+			b.Status.Conditions[5].Status, b.Status.Conditions[5].Reason = metav1.ConditionUnknown, v1alpha1.ReasonTestsSkipped
+			b.Status.Conditions[6].Status = metav1.ConditionFalse
+		}, map[string]time.Duration{"queue": 10 * time.Second, "check": time.Second, "build": 59 * time.Second, "index": 5 * time.Second,
+			"inspect": time.Second, "scan": 20 * time.Second, "test": 4 * time.Second}},
 		"one that was superseded while it waited": {v1alpha1.PhaseSuperseded, func(*v1alpha1.BaseImageBuild) {}, map[string]time.Duration{}},
 		"one whose image was refused": {v1alpha1.PhaseFailed, func(b *v1alpha1.BaseImageBuild) {
 			succeeded(b)
-			b.Status.Conditions[1].Status = metav1.ConditionFalse
-			b.Status.Conditions = b.Status.Conditions[:2]
-		}, map[string]time.Duration{"queue": 10 * time.Second, "build": time.Minute}},
+			b.Status.Conditions[2].Status = metav1.ConditionFalse
+			b.Status.Conditions = b.Status.Conditions[:3]
+		}, map[string]time.Duration{"queue": 10 * time.Second, "check": time.Second, "build": 59 * time.Second}},
 		"one whose tags could not be moved": {v1alpha1.PhaseFailed, func(b *v1alpha1.BaseImageBuild) {
 			succeeded(b)
-			b.Status.Conditions[2].Status = metav1.ConditionFalse
-		}, map[string]time.Duration{"queue": 10 * time.Second, "build": time.Minute, "index": 5 * time.Second}},
+			b.Status.Conditions[6].Status = metav1.ConditionFalse
+		}, map[string]time.Duration{"queue": 10 * time.Second, "check": time.Second, "build": 59 * time.Second, "index": 5 * time.Second,
+			"inspect": time.Second, "scan": 20 * time.Second, "test": 4 * time.Second}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := build(t, tt.phase)

@@ -17,7 +17,8 @@ const other = "Other"
 var buildReasons = []string{
 	string(v1alpha1.BuildReasonSpecChanged), string(v1alpha1.BuildReasonSourceChanged), string(v1alpha1.BuildReasonUpstreamChanged),
 	string(v1alpha1.BuildReasonScheduled), string(v1alpha1.BuildReasonRequested), string(v1alpha1.BuildReasonRetried),
-	string(v1alpha1.BuildReasonCredentialsChanged), string(v1alpha1.BuildReasonBuildDeleted), other,
+	string(v1alpha1.BuildReasonCredentialsChanged), string(v1alpha1.BuildReasonBuildDeleted),
+	string(v1alpha1.BuildReasonPolicyChanged), other,
 }
 
 // failureReasons are why builds fail.
@@ -42,6 +43,7 @@ var failureReasons = []string{
 	pipeline.ReasonReportTooLarge, pipeline.ReasonVEXInvalid,
 	pipeline.ReasonInspectionFailed,
 	pipeline.ReasonDockerfilePolicyDenied, pipeline.ReasonPolicyInvalid, pipeline.ReasonPolicyBudgetExceeded,
+	pipeline.ReasonPolicyNotFound, pipeline.ReasonPolicyChanged, pipeline.ReasonTestsFailed, pipeline.ReasonProbeFailed,
 	other,
 }
 
