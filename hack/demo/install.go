@@ -23,7 +23,12 @@ func (d *demo) install(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := writeOverlay(operator, worker); err != nil {
+	images, err := d.scannerImages(ctx)
+	if err != nil {
+		return err
+	}
+	images["kaniko"], images["worker"] = kanikoImage(), worker
+	if err := writeOverlay(operator, images); err != nil {
 		return err
 	}
 	d.say("installing config/default")
@@ -65,7 +70,20 @@ func (d *demo) load(ctx context.Context, program string) (string, error) {
 		"bin/linux-amd64/"+program+"=/"+program)
 }
 
-func writeOverlay(operator, worker string) error {
+// scannerImages are the sandbox's, by digest.
+func (d *demo) scannerImages(ctx context.Context) (object, error) {
+	images := object{}
+	for scanner, tag := range map[string]string{"syft": "v1.42.3", "grype": "v0.110.0", "trivy": "0.65.0"} {
+		reference, err := d.output(ctx, "bin/sandbox", "digest", "sandbox/"+scanner+":"+tag)
+		if err != nil {
+			return nil, err
+		}
+		images[scanner] = reference
+	}
+	return images, nil
+}
+
+func writeOverlay(operator string, images object) error {
 	ca, err := os.ReadFile(filepath.Join(sandboxDir, "ca.crt"))
 	if err != nil {
 		return fmt.Errorf("reading the sandbox's CA: %w", err)
@@ -83,11 +101,15 @@ func writeOverlay(operator, worker string) error {
 		"config.yaml": object{
 			"apiVersion": "config.basewright.dev/v1alpha1",
 			"kind":       "OperatorConfiguration",
-			"images":     object{"kaniko": kanikoImage(), "worker": worker},
+			"images":     images,
+			"databases": object{
+				"trivy": object{"location": "oci://" + registryHost + "/databases/trivy-db:2"},
+				"grype": object{"location": "https://" + databasesHost + "/grype/v6/latest.json"},
+			},
 			"registries": object{
 				"caBundle":     string(ca),
 				"mirrors":      mirrors("docker.io", "gcr.io", "cgr.dev"),
-				"privateHosts": []string{registryHost, "git.basewright.test"},
+				"privateHosts": []string{registryHost, "git.basewright.test", databasesHost},
 			},
 		},
 	})

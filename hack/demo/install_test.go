@@ -25,7 +25,11 @@ func TestTheOperatorAcceptsWhatIsInstalled(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(sandboxDir, "ca.crt"), ca, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := writeOverlay(registryHost+"/basewright/operator"+digest, registryHost+"/basewright/worker"+digest); err != nil {
+	images := object{"kaniko": kanikoImage(), "worker": registryHost + "/basewright/worker" + digest}
+	for _, scanner := range []string{"syft", "grype", "trivy"} {
+		images[scanner] = registryHost + "/sandbox/" + scanner + digest
+	}
+	if err := writeOverlay(registryHost+"/basewright/operator"+digest, images); err != nil {
 		t.Fatal(err)
 	}
 	cfg, err := config.Load(filepath.Join(installDir, "config.yaml"))

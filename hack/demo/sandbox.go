@@ -14,9 +14,10 @@ import (
 )
 
 const (
-	registryHost = "registry.basewright.test"
-	gitURL       = "https://git.basewright.test"
-	namespace    = "base-images"
+	registryHost  = "registry.basewright.test"
+	databasesHost = "databases.basewright.test"
+	gitURL        = "https://git.basewright.test"
+	namespace     = "base-images"
 	// files of the sandbox in the checkout, and of the demo below it.
 	sandboxDir = ".sandbox"
 	installDir = sandboxDir + "/install"

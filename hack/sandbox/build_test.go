@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -141,5 +142,28 @@ func TestMakeWholeLeavesNothingWhenItFails(t *testing.T) {
 	}
 	if left, err := os.ReadDir(parent); err != nil || len(left) != 0 {
 		t.Errorf("left are %v, %v", left, err)
+	}
+}
+
+func TestOnlyWhatHasToBeBuiltNeedsDisk(t *testing.T) {
+	checkout, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := site{checkout: checkout, cache: t.TempDir()}
+	nothing := buildDisk(s)
+	trivy, err := findGroup("trivy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := trivy.key(s.source("tools", "trivy"), runtime.Version())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(s.cache, "trivy-"+key), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if got := buildDisk(s); got == 0 || got != nothing-trivy.disk*gibibyte {
+		t.Errorf("without anything built it is %d, with Trivy %d", nothing, got)
 	}
 }

@@ -18,8 +18,7 @@ import (
 const (
 	oldestGo = "go1.26"
 	gibibyte = 1 << 30
-	// A cold start compiles Kubernetes; a warm one unpacks a few images.
-	coldDisk = 12 * gibibyte
+	// A start that has nothing to build unpacks a few images.
 	warmDisk = 3 * gibibyte
 )
 
@@ -65,11 +64,7 @@ func preflight(s site) error {
 }
 
 func checkDisk(s site) error {
-	cache := uint64(warmDisk)
-	if isCold(s) {
-		cache = coldDisk
-	}
-	return errors.Join(wantSpace(s.state, warmDisk), wantSpace(s.cache, cache))
+	return errors.Join(wantSpace(s.state, warmDisk), wantSpace(s.cache, max(warmDisk, buildDisk(s))))
 }
 
 func wantSpace(dir string, need uint64) error {
@@ -83,15 +78,16 @@ func wantSpace(dir string, need uint64) error {
 	return nil
 }
 
-// isCold tells whether something big has to be built.
-func isCold(s site) bool {
+// buildDisk is what the groups need that have to be built.
+func buildDisk(s site) uint64 {
+	var need uint64
 	for _, g := range groups {
 		key, err := g.key(s.source("tools", g.name), runtime.Version())
 		if err != nil || !exists(filepath.Join(s.cache, g.name+"-"+key)) {
-			return true
+			need += g.disk * gibibyte
 		}
 	}
-	return false
+	return need
 }
 
 // freeSpace looks at the closest directory that exists.
