@@ -64,7 +64,7 @@ type BuildReconciler struct {
 const (
 	// maxInspected bounds what is remembered of images: some KiB each, 64 for what hostile ones can have.
 	maxInspected = 256
-	// maxInspecting images are inspected at a time: one can take 200 MiB.
+	// maxInspecting images are inspected at a time: one can take 300 MiB.
 	maxInspecting = 4
 	// spareWorkers look after builds that wait or have ended, while all that run are being worked on.
 	spareWorkers = 4

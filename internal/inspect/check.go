@@ -159,7 +159,6 @@ func privileged(f Facts) string {
 			all = append(all, quote(p)+" ("+kind.name+")")
 		}
 	}
-	slices.Sort(all)
 	return enumerate(all, total)
 }
 

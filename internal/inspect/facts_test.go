@@ -129,6 +129,12 @@ func TestFactsOfTheFileSystem(t *testing.T) {
 		"a directory that an upper layer only writes to":       {[]layer{{with(0o777, dir("data"))}, {file("data/x", "x")}}, []string{"writable /data"}},
 		"a directory of which an upper layer hides the inside": {[]layer{{with(0o777, dir("data")), with(0o777, dir("data/x"))}, {gone("data/.wh..wh..opq")}}, []string{"writable /data"}},
 		"written through a link that was removed later":        {[]layer{{symlink("x", "z"), file("x/sh", "x")}, {gone(".wh.x")}}, []string{"shell /z/sh"}},
+		"written through a link that came late":                {[]layer{{symlink("q", "r"), file("x/a", "x"), symlink("x", "z"), file("x/sh", "x")}, {gone(".wh.x")}}, []string{"shell /z/sh"}},
+		"a file that is a link too":                            {[]layer{{dir("z"), symlink("bin/sh", "/z"), with(0o644, file("bin/sh", "x"))}}, []string{"shell /bin/sh"}},
+		"hard links of two layers to one file":                 {[]layer{{with(su, file("a", "x"))}, {link("b", "a")}, {link("c", "a"), gone(".wh.a")}}, []string{"setuid /b", "setuid /c"}},
+		"a hard link to what a layer between made opaque":      {[]layer{{with(su, file("a/x", "x"))}, {gone("a/.wh..wh..opq")}, {link("b", "a/x")}}, nil},
+		"a hard link to what a layer between replaced":         {[]layer{{with(su, file("a/x", "x"))}, {file("a", "x")}, {link("b", "a/x")}}, nil},
+		"what only some may execute":                           {[]layer{{with(0o100, file("a/sh", "x")), with(0o010, file("b/sh", "x")), with(0o001, file("c/sh", "x"))}}, []string{"shell /a/sh", "shell /b/sh", "shell /c/sh"}},
 		"written through links to links":                       {[]layer{{symlink("a", "/b/c"), symlink("b", "./d//"), file("a/sh", "x")}, {gone(".wh.a"), gone(".wh.b")}}, []string{"shell /d/c/sh"}},
 		"written through a link out of the root":               {[]layer{{symlink("a/b", "../../../z"), file("a/b/sh", "x")}, {gone(".wh.a")}}, []string{"shell /z/sh"}},
 		"written before and after a link became a directory":   {[]layer{{symlink("x", "z"), file("x/sh", "x"), dir("x"), file("x/ash", "x")}, {gone(".wh.z")}}, []string{"shell /x/ash"}},
@@ -167,6 +173,8 @@ func TestUsersOfTheImage(t *testing.T) {
 		"symbolic links in a circle":               {[]layer{{symlink("etc/passwd", "passwd-"), symlink("etc/passwd-", "passwd"), file("x/passwd", ours)}}, nil},
 		"a symbolic link to nowhere":               {[]layer{{symlink("etc/passwd", "passwd-"), file("x/passwd", ours)}}, nil},
 		"a hard link":                              {[]layer{{file("usr/lib/users", ours)}, {link("etc/passwd", "usr/lib/users"), gone("usr/.wh.lib")}}, &Accounts{[]Account{{65532, 65532}}, 1}},
+		"a hard link in its layer":                 {[]layer{{file("users", ours), link("etc/passwd", "users")}, {gone(".wh.users")}}, &Accounts{[]Account{{65532, 65532}}, 1}},
+		"a link to what is only a little like it":  {[]layer{{file("users", "a:x:65532:65532\n"), symlink("etc/passwd", "../users")}}, nil},
 		"more than are remembered":                 {[]layer{{file("etc/passwd", users(maxAccounts+5))}}, &Accounts{accountsUpTo(maxAccounts), maxAccounts + 5}},
 		"more than is read":                        {[]layer{{file("etc/passwd", ours+strings.Repeat("#", maxPasswd-len(ours)-1)+"\nroot:x:0:0:::\n")}}, &Accounts{[]Account{{65532, 65532}}, 1}},
 	}
@@ -244,6 +252,9 @@ func TestFactsOfTheConfigAreBounded(t *testing.T) {
 		labels[fmt.Sprintf("label-%03d", i)] = "x"
 	}
 	f := factsWith(t, v1.Config{User: long, Labels: labels, Env: []string{"PATH=" + long, "TOKEN=secret", "ZONEINFO=/z=1", "TZDIR"}})
+	if _, ok := f.Labels[strings.Repeat("a", maxLabelName+1)]; ok {
+		t.Error("a label with too long a name")
+	}
 	if len(f.User) > maxValue || len(f.Labels) != maxLabels || len(f.Labels["a"]) > maxValue || f.Labels["label-000"] != "x" {
 		t.Errorf("got %d bytes of user, %d labels, %d bytes of a label", len(f.User), len(f.Labels), len(f.Labels["a"]))
 	}
@@ -273,7 +284,7 @@ func TestListsAreBoundedAndSorted(t *testing.T) {
 
 func TestEveryMarkerIsFoundWhereverReadsEnd(t *testing.T) {
 	for _, pattern := range shellMarkers.patterns {
-		for _, at := range []int{len(x86), 4000, window - len(pattern), window - len(pattern)/2, window, 3*window - shellMarkers.most, 3*window - 1} {
+		for _, at := range []int{len(x86), 4000, window - len(pattern), window - len(pattern) + 1, window - len(pattern)/2, window, 3*window - shellMarkers.most, 3*window - 1} {
 			content := inside(at, pattern)
 			s := &scan{buffer: make([]byte, window), limits: limits.Registry{ImageBytes: 1 << 30}}
 			r := iotest.HalfReader(bytes.NewReader([]byte(content)))

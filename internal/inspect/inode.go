@@ -116,7 +116,7 @@ func (s *scan) name() map[string]*Accounts {
 		if !n.shown {
 			continue
 		}
-		s.view.paths[n.path] |= root.state & ofInode
+		s.view.paths[n.path] |= root.state
 		if root.accounts != nil {
 			accounts[n.path] = root.accounts
 		}

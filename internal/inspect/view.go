@@ -128,7 +128,7 @@ func (v *view) remember(l *layer, p string) {
 // find follows symbolic links to what p stands for in the image.
 func (v *view) find(p string) (string, state) {
 	p = clean(p)
-	if st := v.paths[p]; st&isFile != 0 && st&isSymlink == 0 {
+	if st := v.paths[p]; st&isFile != 0 {
 		return p, st
 	}
 	at, ok := follow(p, v.symlinks)
