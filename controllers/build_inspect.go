@@ -23,7 +23,7 @@ func (run *buildRun) inspect(ctx context.Context) (done, error) {
 			return done{}, fmt.Errorf("%s: %w", p.Platform, err)
 		}
 		for _, f := range inspect.Check(facts, policy) {
-			found.add(p.Platform, f.Message)
+			found.add(p.Platform, f.Check+": "+f.Message)
 		}
 	}
 	if messages := found.messages(); len(messages) > 0 {

@@ -374,8 +374,8 @@ func TestARestartOfTheOperatorStartsNothing(t *testing.T) {
 	if got := len(o.builds()); got != 2 {
 		t.Errorf("there are %d builds, want one of each image", got)
 	}
-	if got := len(o.jobs()); got != 4 {
-		t.Errorf("there are %d Jobs, want two of each build", got)
+	if got := len(o.jobs()); got != 5 {
+		t.Errorf("there are %d Jobs, want two of each build, and a scan", got)
 	}
 }
 

@@ -422,6 +422,7 @@ func TestTheQueueOfKueueIsPassedOnAndWaitedFor(t *testing.T) {
 		jobs[i].Spec.Suspend = new(false)
 		o.check(k8s.Update(t.Context(), &jobs[i]), "resuming a Job")
 		jobs[i].Status.StartTime = new(metav1.NewTime(o.clock.Now()))
+		jobs[i].Status.Conditions = []batchv1.JobCondition{{Type: batchv1.JobSuspended, Status: corev1.ConditionFalse, Reason: "JobResumed"}}
 		o.check(k8s.Status().Update(t.Context(), &jobs[i]), "starting a Job")
 	}
 	o.awaitMessage(image, "is running")
