@@ -79,7 +79,7 @@ func TestOwnDockerfile(t *testing.T) {
 	dir := t.TempDir()
 	files := []string{"Dockerfile"}
 	for _, arch := range []string{"amd64", "arm64"} {
-		for _, program := range []string{"operator", "worker"} {
+		for _, program := range []string{"operator", "worker", "probe.gz"} {
 			files = append(files, "bin/linux-"+arch+"/"+program)
 		}
 	}
