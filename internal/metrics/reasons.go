@@ -42,6 +42,7 @@ var failureReasons = []string{
 	pipeline.ReasonReportTooLarge, pipeline.ReasonVEXInvalid,
 	pipeline.ReasonInspectionFailed,
 	pipeline.ReasonDockerfilePolicyDenied, pipeline.ReasonPolicyInvalid, pipeline.ReasonPolicyBudgetExceeded,
+	pipeline.ReasonTestsFailed, pipeline.ReasonProbeFailed,
 	other,
 }
 

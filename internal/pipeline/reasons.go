@@ -138,4 +138,11 @@ const (
 	ReasonPolicyInvalid = "PolicyInvalid"
 	// ReasonPolicyBudgetExceeded: the rules took more time, steps or memory than they may.
 	ReasonPolicyBudgetExceeded = "PolicyBudgetExceeded"
+
+	// Runtime tests.
+
+	// ReasonTestsFailed: the image is not what it must be, or can do what it must not.
+	ReasonTestsFailed = "TestsFailed"
+	// ReasonProbeFailed: the probe of a test pod could not work, or left no report. That says nothing of the image.
+	ReasonProbeFailed = "ProbeFailed"
 )
