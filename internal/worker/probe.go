@@ -3,7 +3,6 @@ package worker
 import (
 	"compress/gzip"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -24,24 +23,24 @@ func InstallProbe(probes string, platform pipeline.Platform, to string) (err err
 	name := "probe-" + platform.OS + "-" + platform.Architecture + ".gz"
 	in, err := os.Open(filepath.Join(probes, name))
 	if err != nil {
-		return fmt.Errorf("opening the probe, which the worker's image has: %w", err)
+		return pipeline.Terminalf(pipeline.ReasonProbeFailed, "opening the probe: %w; images.worker of the operator's configuration must be of the operator's version", err)
 	}
 	defer func() { _ = in.Close() }()
 	plain, err := gzip.NewReader(in)
 	if err != nil {
-		return fmt.Errorf("reading the probe %s: %w", name, err)
+		return pipeline.Terminalf(pipeline.ReasonProbeFailed, "reading the probe %s: %w", name, err)
 	}
 	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o555)
 	if err != nil {
-		return fmt.Errorf("writing the probe: %w", err)
+		return pipeline.Transientf(pipeline.ReasonProbeFailed, "writing the probe: %w", err)
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
 	n, err := io.Copy(out, io.LimitReader(plain, maxProbe+1))
 	if err != nil {
-		return fmt.Errorf("writing the probe: %w", err)
+		return pipeline.Transientf(pipeline.ReasonProbeFailed, "writing the probe: %w", err)
 	}
 	if n > maxProbe {
-		return fmt.Errorf("the probe %s has more than %d bytes", name, maxProbe)
+		return pipeline.Terminalf(pipeline.ReasonProbeFailed, "the probe %s has more than %d bytes", name, maxProbe)
 	}
 	// Whatever the umask has taken away.
 	return out.Chmod(0o555)

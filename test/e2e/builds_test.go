@@ -100,7 +100,7 @@ func TestOwnDockerfile(t *testing.T) {
 		t.Fatal(err)
 	}
 	ns := newNamespace(t)
-	for program, says := range map[string]string{"operator": "-leader-elect", "worker": "usage: worker fetch|push"} {
+	for program, says := range map[string]string{"operator": "-leader-elect", "worker": "usage: worker fetch|install-probe"} {
 		image := inline(ns, program, "")
 		image.Spec.Source = v1alpha1.Source{Git: &v1alpha1.GitSource{URL: url, Path: "src"}}
 		image.Spec.Target = program
