@@ -37,7 +37,7 @@ const (
 	// maxReport is what Kubernetes keeps of a termination message.
 	maxReport = 4096
 	// maxMessage leaves room for a name within the 512 characters that a status keeps of a failure.
-	maxMessage = 480
+	maxMessage = 440
 )
 
 func passed(format string, args ...any) Check {
