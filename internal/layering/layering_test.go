@@ -42,11 +42,15 @@ var allowed = map[string][]string{
 	"internal/codescanning":                        {"internal/netmessage", "internal/pipeline", "internal/retryafter"},
 	"internal/index":                               {"internal/inspect", "internal/pipeline", "internal/registry"},
 	"internal/promote":                             {"internal/pipeline", "internal/registry"},
-	"internal/metrics":                             {"api/v1alpha1", "internal/pipeline"},
-	"internal/worker":                              {"internal/inspect", "internal/limits", "internal/pipeline", "internal/registry", "internal/source", "internal/vulndb"},
+	// The probe is a small program of its own: nothing but the standard library.
+	"internal/probe":       {},
+	"internal/runtimetest": {"api/v1alpha1", "internal/job", "internal/limits", "internal/pipeline", "internal/probe"},
+	"internal/metrics":     {"api/v1alpha1", "internal/pipeline"},
+	"internal/worker":      {"internal/inspect", "internal/limits", "internal/pipeline", "internal/registry", "internal/source", "internal/vulndb"},
 	"controllers": {"api/v1alpha1", "internal/config", "internal/dockerfile", "internal/index", "internal/inspect", "internal/job", "internal/kaniko",
 		"internal/limits", "internal/metrics", "internal/pipeline", "internal/promote", "internal/registry", "internal/source", "internal/upstream"},
 	"cmd/operator": {"api/v1alpha1", "controllers", "internal/config", "internal/metrics", "internal/registry", "internal/source", "internal/upstream"},
+	"cmd/probe":    {"internal/probe"},
 	"cmd/worker":   {"internal/pipeline", "internal/worker"},
 	"test/policy":  {},
 	// Tools of development use the product from outside.
