@@ -7,7 +7,8 @@ TOOL := go tool -modfile=go.tools.mod
 # The race detector needs a C compiler, which a machine with nothing but Go does not have.
 RACE = $(if $(shell command -v "$$(go env CC 2>/dev/null)" 2>/dev/null),-race,)
 GO_FILES = $(shell git ls-files -co --exclude-standard '*.go')
-BINARIES := bin/linux-amd64/operator bin/linux-amd64/worker bin/linux-arm64/operator bin/linux-arm64/worker
+BINARIES := bin/linux-amd64/operator bin/linux-amd64/worker bin/linux-amd64/probe bin/linux-arm64/operator bin/linux-arm64/worker bin/linux-arm64/probe
+PROBES := bin/linux-amd64/probe.gz bin/linux-arm64/probe.gz
 
 ##@ General
 
@@ -18,7 +19,7 @@ help: ## Show this help.
 	  /^##@/ { printf "\n%s\n", substr($$0, 5) }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: sandbox bin/linux-amd64/operator bin/linux-amd64/worker ## Bring up the sandbox, install the operator, build the images of images/base, show them.
+demo: sandbox bin/linux-amd64/operator bin/linux-amd64/worker $(PROBES) ## Bring up the sandbox, install the operator, build the images of images/base, show them.
 	@go build -o bin/demo ./hack/demo
 	@bin/demo run
 
@@ -87,13 +88,16 @@ preflight:
 ##@ Development
 
 .PHONY: binaries
-binaries: $(BINARIES) ## Build the operator and the worker for both architectures.
+binaries: $(BINARIES) $(PROBES) ## Build the operator, the worker and the probe for both architectures.
 
 # Phony: the go command knows better than make what is up to date.
 .PHONY: $(BINARIES)
 $(BINARIES): bin/linux-%:
 	@mkdir -p $(@D)
 	CGO_ENABLED=0 GOOS=linux GOARCH=$(patsubst linux-%,%,$(word 2,$(subst /, ,$@))) go build -trimpath -ldflags='-s -w' -o $@ ./cmd/$(@F)
+
+$(PROBES): %.gz: %
+	gzip --best --no-name --force --keep $<
 
 .PHONY: generate
 generate: ## Generate deepcopy, apply configurations, CRDs, RBAC and the README's inventory.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -53,7 +54,7 @@ func build(t *testing.T, pkg, arch string) string {
 			return program{err: err}
 		}
 		path := filepath.Join(dir, "program")
-		cmd := exec.Command("go", "build", "-o", path, pkg)
+		cmd := exec.Command("go", "build", "-buildvcs=false", "-o", path, pkg)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH="+arch, "GOFLAGS=")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return program{err: errors.New(string(out))}
@@ -208,9 +209,7 @@ func assertChecks(t *testing.T, got map[string]pipeline.ProbeCheck, args []strin
 		want[name] = pipeline.ProbePassed
 	}
 	want[probe.CheckCABundle], want[probe.CheckTimeZones] = pipeline.ProbeAbsent, pipeline.ProbeAbsent
-	for name, outcome := range others {
-		want[name] = outcome
-	}
+	maps.Copy(want, others)
 	for name, c := range got {
 		outcomes[name] = c.Outcome
 	}

@@ -1,5 +1,6 @@
 // Command worker runs in build pods, where "fetch" writes the build context and "push" uploads the image, and in pods that
-// scan, where "prepare" gets the images and the vulnerability databases and "report" uploads the reports.
+// scan, where "prepare" gets the images and the vulnerability databases and "report" uploads the reports. In test pods
+// "install-probe" puts the probe into a volume.
 package main
 
 import (

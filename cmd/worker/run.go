@@ -13,17 +13,18 @@ import (
 	"github.com/ibshafique/base-images/internal/worker"
 )
 
-var errUsage = errors.New("usage: worker fetch|prepare|push|report [flags]")
+var errUsage = errors.New("usage: worker fetch|install-probe|prepare|push|report [flags]")
 
 // action does what a command is for, with the flags that were parsed, and says what it has done.
 type action func(context.Context) (pipeline.WorkerReport, error)
 
 // commands declare their flags.
 var commands = map[string]func(*flag.FlagSet) action{
-	"fetch":   fetch,
-	"prepare": prepare,
-	"push":    push,
-	"report":  report,
+	"fetch":         fetch,
+	"install-probe": installProbe,
+	"prepare":       prepare,
+	"push":          push,
+	"report":        report,
 }
 
 // run executes one command and leaves its outcome in the termination log, whatever it is.
@@ -125,6 +126,18 @@ func report(set *flag.FlagSet) action {
 		done.Scan, err = worker.ScanReport(ctx, o)
 		for platform, reports := range done.Scan {
 			fmt.Printf("pushed the reports of %s: %+v\n", platform, reports)
+		}
+		return done, err
+	}
+}
+
+func installProbe(set *flag.FlagSet) action {
+	platform := platformFlag(set)
+	to := set.String("to", "/probe-volume/probe", "file that gets the probe")
+	return func(context.Context) (done pipeline.WorkerReport, err error) {
+		p, err := pipeline.ParsePlatform(*platform)
+		if err == nil {
+			err = worker.InstallProbe(worker.ProbesDir, p, *to)
 		}
 		return done, err
 	}

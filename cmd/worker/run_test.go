@@ -51,8 +51,8 @@ func TestCommandLine(t *testing.T) {
 		code int
 		says string
 	}{
-		"no command":                       {nil, 1, "worker: usage: worker fetch|prepare|push|report [flags]"},
-		"an unknown command":               {[]string{"pull"}, 1, `usage: worker fetch|prepare|push|report [flags]: unknown command "pull"`},
+		"no command":                       {nil, 1, "worker: usage: worker fetch|install-probe|prepare|push|report [flags]"},
+		"an unknown command":               {[]string{"pull"}, 1, `usage: worker fetch|install-probe|prepare|push|report [flags]: unknown command "pull"`},
 		"a flag before the command":        {[]string{"--input=x", "fetch"}, 1, `unknown command "--input=x"`},
 		"an unknown flag":                  {[]string{"fetch", "--inptu=x"}, 1, "flag provided but not defined: -inptu"},
 		"a flag of the other command":      {[]string{"fetch", "--docker-config=x"}, 1, "flag provided but not defined: -docker-config"},
@@ -87,10 +87,11 @@ func TestUsageErrors(t *testing.T) {
 func TestFlags(t *testing.T) {
 	const log = worker.TerminationLog
 	want := map[string]map[string]string{
-		"fetch":   {"input": "/input", "input-digest": "", "platform": "", "report": log, "workspace": "/workspace", "git-credentials": ""},
-		"push":    {"input": "/input", "input-digest": "", "platform": "", "report": log, "layout": "/image/layout", "docker-config": ""},
-		"prepare": {"input": "/input", "input-digest": "", "report": log, "images": "/images", "databases": "/databases", "reports": "/reports", "docker-config": ""},
-		"report":  {"input": "/input", "input-digest": "", "report": log, "databases": "/databases", "reports": "/reports", "docker-config": ""},
+		"fetch":         {"input": "/input", "input-digest": "", "platform": "", "report": log, "workspace": "/workspace", "git-credentials": ""},
+		"push":          {"input": "/input", "input-digest": "", "platform": "", "report": log, "layout": "/image/layout", "docker-config": ""},
+		"prepare":       {"input": "/input", "input-digest": "", "report": log, "images": "/images", "databases": "/databases", "reports": "/reports", "docker-config": ""},
+		"install-probe": {"platform": "", "report": log, "to": "/probe-volume/probe"},
+		"report":        {"input": "/input", "input-digest": "", "report": log, "databases": "/databases", "reports": "/reports", "docker-config": ""},
 	}
 	got := map[string]map[string]string{}
 	for name := range commands {

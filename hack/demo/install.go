@@ -19,7 +19,7 @@ func (d *demo) install(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	worker, err := d.load(ctx, "worker")
+	worker, err := d.load(ctx, "worker", "bin/linux-amd64/probe.gz=/probes/probe-linux-amd64.gz", "bin/linux-arm64/probe.gz=/probes/probe-linux-arm64.gz")
 	if err != nil {
 		return err
 	}
@@ -63,11 +63,12 @@ func (d *demo) awaitEndOfOldPods(ctx context.Context) error {
 	return err
 }
 
-// load pushes an image of one of our binaries and returns it by digest.
-func (d *demo) load(ctx context.Context, program string) (string, error) {
-	return d.output(ctx, "bin/sandbox", "image",
-		"--repository", registryHost+"/basewright/"+program, "--tag", "dev", "--entrypoint", "/"+program,
-		"bin/linux-amd64/"+program+"=/"+program)
+// load pushes an image of one of our binaries, with more files if it needs them, and returns it by digest.
+func (d *demo) load(ctx context.Context, program string, more ...string) (string, error) {
+	args := []string{"image",
+		"--repository", registryHost + "/basewright/" + program, "--tag", "dev", "--entrypoint", "/" + program,
+		"bin/linux-amd64/" + program + "=/" + program}
+	return d.output(ctx, "bin/sandbox", append(args, more...)...)
 }
 
 // scannerImages are the sandbox's, by digest.

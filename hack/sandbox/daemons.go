@@ -50,7 +50,9 @@ func daemons(s site, b builds, d debian) []daemon {
 		{Name: "containerd", Path: filepath.Join(d.root(), "usr/bin/containerd"), Env: unpacked, Args: flags("config", config("containerd.toml"))},
 		{Name: "kubelet", Path: kube("kubelet"), Env: unpacked, Needs: []string{apiReady, unixPrefix + containerdSocket}, Args: flags(
 			"config", config("kubelet.yaml"), "kubeconfig", config(kubeconfigOf+"kubelet"),
-			"root-dir", "/var/lib/kubelet", "hostname-override", nodeName, "node-ip", nodeAddress.String())},
+			"root-dir", "/var/lib/kubelet", "hostname-override", nodeName, "node-ip", nodeAddress.String(),
+			// Runtime tests may come here: see registerEmulator.
+			"node-labels", "emulation.basewright.dev/arm64=")},
 		{Name: "kube-proxy", Path: kube("kube-proxy"), Env: unpacked, Needs: []string{apiReady}, Args: flags(
 			"kubeconfig", config(kubeconfigOf+"proxy"), "hostname-override", nodeName, "proxy-mode", "nftables",
 			"cluster-cidr", podRange.String(), "conntrack-max-per-core", "0")},

@@ -58,8 +58,8 @@ func (m Machine) programDirectories() []string {
 	path := filepath.SplitList(m.Getenv("PATH"))
 	var dirs []string
 	for _, dir := range slices.Concat(path[:min(len(path), maxPath)], usualDirectories) {
-		if real, ok := m.resolve(dir); ok && !slices.Contains(dirs, real) {
-			dirs = append(dirs, real)
+		if found, ok := m.resolve(dir); ok && !slices.Contains(dirs, found) {
+			dirs = append(dirs, found)
 		}
 	}
 	return dirs

@@ -25,6 +25,8 @@ func copySelf(t *testing.T, m Machine, paths ...string) {
 }
 
 func TestNoShell(t *testing.T) {
+	self, err := os.Executable()
+	must(t, err)
 	path := map[string]string{"PATH": "/opt/tools:/bin:relative::/missing"}
 	tests := map[string]struct {
 		programs []string
@@ -43,6 +45,7 @@ func TestNoShell(t *testing.T) {
 		"a merged /usr, named once":                {[]string{"/usr/bin/dash"}, files{"bin": "-> usr/bin"}, Failed, []string{"executed: /usr/bin/dash;"}},
 		"many":                                     {[]string{"/bin/sh", "/bin/ash", "/bin/bash", "/bin/dash", "/bin/ksh", "/bin/zsh"}, nil, Failed, []string{"and 1 more"}},
 		"a script that has its interpreter":        {[]string{"/tmp/interpreter"}, files{"bin/sh": "#!{root}/tmp/interpreter\n"}, Failed, []string{"/bin/sh"}},
+		"a program that runs on":                   {nil, files{"bin/sh": "#!{self} forever\n"}, Failed, []string{"/bin/sh"}},
 		"a script without its interpreter":         {nil, files{"bin/sh": "#!/missing/interpreter\n"}, Passed, nil},
 		"a text that is no script":                 {nil, files{"bin/sh": "echo\n"}, Passed, nil},
 		"a program for another machine":            {nil, files{"bin/sh": "\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xff\xff" + strings.Repeat("\x00", 100)}, Passed, nil},
@@ -56,7 +59,7 @@ func TestNoShell(t *testing.T) {
 		t.Run(desc, func(t *testing.T) {
 			m := machine(t, nil, path)
 			for name, content := range tt.image {
-				tt.image[name] = strings.ReplaceAll(content, "{root}", m.Root)
+				tt.image[name] = strings.NewReplacer("{root}", m.Root, "{self}", self).Replace(content)
 			}
 			tt.image.write(t, m.Root)
 			copySelf(t, m, tt.programs...)
@@ -118,11 +121,10 @@ func TestNoPackageManager(t *testing.T) {
 	}
 }
 
-// A program that runs on would be killed: the test ends.
-func TestWhatIsExecutedIsKilled(t *testing.T) {
+func TestWhatRunsOnIsKilled(t *testing.T) {
 	self, err := os.Executable()
 	must(t, err)
-	p, err := start(self, []string{self})
+	p, err := start(self, []string{self, "forever"})
 	must(t, err)
 	killGroup(p.Pid)
 	state, err := p.Wait()
@@ -149,7 +151,7 @@ func TestUsable(t *testing.T) {
 	if err := missing.Usable(); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no /proc: got %v", err)
 	}
-	for desc, command := range map[string][]string{"can't be started": {faked.Proc}, "fails": {self, "-no-such-flag"}} {
+	for desc, command := range map[string][]string{"can't be started": {faked.Proc}, "fails": {self, "-test.no-such-flag"}} {
 		broken := usable
 		broken.Self = command
 		if err := broken.Usable(); err == nil {

@@ -115,9 +115,9 @@ func (m Machine) rootDirectories(mounts []mount) []string {
 	}
 	var dirs []string
 	for _, dir := range candidates {
-		real, ok := m.resolve(dir)
-		if ok && real != "/" && mountOf(mounts, real).point == "/" && !slices.Contains(dirs, real) && len(dirs) < maxDirectories {
-			dirs = append(dirs, real)
+		found, ok := m.resolve(dir)
+		if ok && found != "/" && mountOf(mounts, found).point == "/" && !slices.Contains(dirs, found) && len(dirs) < maxDirectories {
+			dirs = append(dirs, found)
 		}
 	}
 	return dirs
@@ -128,15 +128,15 @@ func (m Machine) resolve(dir string) (string, bool) {
 	if !filepath.IsAbs(dir) {
 		return "", false
 	}
-	real, err := filepath.EvalSymlinks(m.at(dir))
+	found, err := filepath.EvalSymlinks(m.at(dir))
 	if err != nil {
 		return "", false
 	}
-	info, err := os.Stat(real)
+	info, err := os.Stat(found)
 	if err != nil || !info.IsDir() {
 		return "", false
 	}
-	rel, err := filepath.Rel(m.Root, real)
+	rel, err := filepath.Rel(m.Root, found)
 	return filepath.Join("/", rel), err == nil
 }
 

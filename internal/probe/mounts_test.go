@@ -108,7 +108,7 @@ func TestReadOnlyRoot(t *testing.T) {
 
 func TestReadOnlyRootIsBounded(t *testing.T) {
 	image := files{}
-	for _, a := range strings.Split(strings.Repeat("abcdefghij", 3), "") {
+	for a := range strings.SplitSeq(strings.Repeat("abcdefghij", 3), "") {
 		for range 30 {
 			image["d"+a+string(rune('a'+len(image)%26))+"/"+strings.Repeat("x", 1+len(image)/26)+"/"] = ""
 		}

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -87,7 +88,7 @@ func TestNamesFollowTheOptions(t *testing.T) {
 		"managers are allowed":     {Options{AllowPackageManagers: true}, []string{CheckNoShell}},
 		"a command, which is last": {Options{Command: []string{"x"}}, []string{CheckNoShell, CheckNoPackageManager, CheckCommand}},
 	} {
-		if diff := cmp.Diff(append(always[:len(always):len(always)], tt.more...), tt.options.Names()); diff != "" {
+		if diff := cmp.Diff(slices.Concat(always, tt.more), tt.options.Names()); diff != "" {
 			t.Errorf("%s: %s", desc, diff)
 		}
 	}

@@ -39,7 +39,7 @@ func (s status) user(o Options) Check {
 		return c
 	}
 	var more []string
-	for _, group := range strings.Fields(s["Groups"]) {
+	for group := range strings.FieldsSeq(s["Groups"]) {
 		if group != strconv.FormatInt(o.GID, 10) {
 			more = append(more, group)
 		}

@@ -3,6 +3,7 @@ package probe
 import (
 	"archive/zip"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -36,9 +37,7 @@ func zoneFiles(t *testing.T, dir string, names ...string) files {
 }
 
 func with(f files, more files) files {
-	for path, content := range more {
-		f[path] = content
-	}
+	maps.Copy(f, more)
 	return f
 }
 

@@ -42,7 +42,8 @@ const (
 	probeBytes = 32 << 20
 
 	installUser = 65532
-	// deadline in seconds, of pulling the images, the probe, and 30 seconds for the image's command.
+	// deadline in seconds, of pulling the images, the probe, and 30 seconds for the image's command. It counts from when a
+	// node has taken the pod.
 	deadline = 300
 )
 
@@ -83,7 +84,7 @@ func Job(o JobOptions) (*batchv1.Job, error) {
 		Spec: batchv1.JobSpec{
 			// A build is repeated as a new build, with its own record, never inside a Job.
 			BackoffLimit:          ptr.To[int32](0),
-			ActiveDeadlineSeconds: ptr.To[int64](deadline),
+			ActiveDeadlineSeconds: new(int64(o.Build.Spec.Timeout.Seconds())),
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{Labels: maps.Clone(meta)},
 				Spec:       podSpec(o, platform),
@@ -98,6 +99,7 @@ func JobName(build string, p pipeline.Platform) string { return build + "-test-"
 func podSpec(o JobOptions, platform pipeline.Platform) corev1.PodSpec {
 	return corev1.PodSpec{
 		RestartPolicy:                corev1.RestartPolicyNever,
+		ActiveDeadlineSeconds:        ptr.To[int64](deadline),
 		AutomountServiceAccountToken: new(false),
 		EnableServiceLinks:           new(false),
 		NodeSelector:                 o.Platform.NodeSelector,

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	batchv1 "k8s.io/api/batch/v1"
@@ -37,6 +38,7 @@ func testOptions(platform string, change func(*JobOptions)) JobOptions {
 			Spec: v1alpha1.BaseImageBuildSpec{
 				BaseImage: "wolfi-micro",
 				Output:    v1alpha1.Output{Repository: "registry.example/base/wolfi"},
+				Timeout:   metav1.Duration{Duration: 90 * time.Minute},
 			},
 		},
 		Platform:    v1alpha1.PlatformBuild{Platform: platform},
@@ -178,8 +180,6 @@ func TestCanRun(t *testing.T) {
 		}
 		return NodeFacts{Labels: all}
 	}
-	cordoned := node()
-	cordoned.Unschedulable = true
 	builds := map[string]string{"pool": "builds"}
 	tests := map[string]struct {
 		nodes    []NodeFacts
@@ -193,7 +193,6 @@ func TestCanRun(t *testing.T) {
 		"the second is the one":                       {[]NodeFacts{node(), node("kubernetes.io/arch=arm64")}, arm64, nil, true},
 		"a node that emulates it":                     {[]NodeFacts{node("emulation.basewright.dev/arm64=")}, arm64, nil, true},
 		"a node that emulates another":                {[]NodeFacts{node("emulation.basewright.dev/riscv64=")}, arm64, nil, false},
-		"a node that is cordoned":                     {[]NodeFacts{cordoned}, amd64, nil, false},
 		"a node of another operating system":          {[]NodeFacts{node("kubernetes.io/os=windows")}, amd64, nil, false},
 		"one of another system that says it emulates": {[]NodeFacts{node("kubernetes.io/os=windows", "emulation.basewright.dev/amd64=")}, amd64, nil, false},
 		"a node that the selector asks for":           {[]NodeFacts{node("pool=builds")}, amd64, builds, true},
@@ -215,7 +214,7 @@ func TestCanRun(t *testing.T) {
 						return false
 					}
 				}
-				return !n.Unschedulable && slices.ContainsFunc(nodesFor(tt.platform).NodeSelectorTerms, func(term corev1.NodeSelectorTerm) bool { return fits(t, term, n.Labels) })
+				return slices.ContainsFunc(nodesFor(tt.platform).NodeSelectorTerms, func(term corev1.NodeSelectorTerm) bool { return fits(t, term, n.Labels) })
 			})
 			if matches != tt.want {
 				t.Errorf("the node affinity says %t", matches)

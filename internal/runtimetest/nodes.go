@@ -8,15 +8,14 @@ import (
 	"github.com/ibshafique/base-images/internal/pipeline"
 )
 
-// EmulationLabel, followed by an architecture, is a label of nodes that run its programs through binfmt_misc. Whoever
+// EmulationLabel with an architecture behind it is a label of nodes that run its programs through binfmt_misc. Whoever
 // installs that sets it: emulation.basewright.dev/arm64.
 const EmulationLabel = "emulation.basewright.dev/"
 
-// NodeFacts are what decides whether a node can run a test pod.
+// NodeFacts are what decides whether a node can run a test pod. One that is cordoned, has a taint or no room counts: the
+// pod waits for it, and says so. To skip tests because of that would let images through that could be tested.
 type NodeFacts struct {
 	Labels map[string]string
-	// Unschedulable: somebody has cordoned it.
-	Unschedulable bool
 }
 
 // CanRun reports whether any node can run the image of a platform: natively, or because of its EmulationLabel.
@@ -28,7 +27,7 @@ func CanRun(nodes []NodeFacts, p pipeline.Platform, nodeSelector map[string]stri
 			}
 		}
 		_, emulated := n.Labels[EmulationLabel+p.Architecture]
-		return !n.Unschedulable && n.Labels[corev1.LabelOSStable] == p.OS && (emulated || n.Labels[corev1.LabelArchStable] == p.Architecture)
+		return n.Labels[corev1.LabelOSStable] == p.OS && (emulated || n.Labels[corev1.LabelArchStable] == p.Architecture)
 	})
 }
 

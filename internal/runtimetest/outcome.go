@@ -1,8 +1,8 @@
 package runtimetest
 
 import (
-	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,8 +20,9 @@ import (
 func Outcome(made *batchv1.Job, pods []corev1.Pod, bounds limits.Build) (pipeline.ProbeReport, error) {
 	k := kind("linux/" + made.Labels[job.LabelArchitecture])
 	message, err := k.Outcome(made, pods, bounds)
-	if t, ok := errors.AsType[*pipeline.Terminal](err); ok && t.Reason == v1alpha1.ReasonTimedOut {
-		t.Retryable = true // It is the test's own limit, and another node may be faster.
+	if i := slices.IndexFunc(pods, tooSlow); i >= 0 && pipeline.IsTerminal(err) {
+		return pipeline.ProbeReport{}, pipeline.Retryablef(v1alpha1.ReasonTimedOut,
+			"%s: pod %s did not end within %s: see its events for what held it up, such as a slow pull of the images", k.Subject, pods[i].Name, deadline*time.Second)
 	}
 	if err != nil {
 		return pipeline.ProbeReport{}, err
@@ -33,16 +34,19 @@ func Outcome(made *batchv1.Job, pods []corev1.Pod, bounds limits.Build) (pipelin
 	return report, nil
 }
 
+// tooSlow reports whether the kubelet has ended a pod because of its own deadline
+// (k8s.io/kubernetes/pkg/kubelet, active_deadline.go). Another node may be faster.
+func tooSlow(pod corev1.Pod) bool {
+	return pod.Status.Phase == corev1.PodFailed && pod.Status.Reason == "DeadlineExceeded"
+}
+
 func kind(platform string) job.Kind {
 	k := job.Kind{
 		Subject:  platform,
 		Reporter: ContainerTest,
 		Running:  v1alpha1.ReasonTesting,
 		Failed:   pipeline.ReasonProbeFailed,
-		Logs:     []string{ContainerInstall, ContainerTest},
-		TimedOut: func(limit time.Duration) string {
-			return fmt.Sprintf("the test pod did not end within %s: see its events for what held it up, such as a slow pull of the images or nodes without room", limit)
-		},
+		Logs:     []string{ContainerTest},
 		Memory: func(container string) string {
 			if container == ContainerTest {
 				return ", of which it has 256Mi: set spec.tests.command to one that needs less"

@@ -76,7 +76,9 @@ func TestOutcomeOfATestThatFailed(t *testing.T) {
 			pipeline.ReasonOutOfMemory, false, "256Mi: set spec.tests.command"},
 		"the worker has no probe": {broken, map[string]corev1.ContainerStateTerminated{ContainerInstall: {ExitCode: 1, Message: "worker: opening the probe"}},
 			pipeline.ReasonProbeFailed, true, "container install exited with 1: worker: opening the probe"},
-		"no time left": {batchv1.JobCondition{Type: batchv1.JobFailed, Reason: batchv1.JobReasonDeadlineExceeded}, nil, v1alpha1.ReasonTimedOut, true, "did not end within 5m0s"},
+		"the worker says what is wrong with it": {broken, map[string]corev1.ContainerStateTerminated{ContainerInstall: {ExitCode: 1, Message: `{"reason":"ProbeFailed","message":"no probe"}`}},
+			pipeline.ReasonProbeFailed, false, "install: no probe"},
+		"no time left": {batchv1.JobCondition{Type: batchv1.JobFailed, Reason: batchv1.JobReasonDeadlineExceeded}, nil, v1alpha1.ReasonTimedOut, false, "spec.timeout of 1h30m0s has passed"},
 	}
 	for desc, tt := range tests {
 		t.Run(desc, func(t *testing.T) {
@@ -88,6 +90,16 @@ func TestOutcomeOfATestThatFailed(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestOutcomeOfASlowPod(t *testing.T) {
+	made, pods := ended(t, batchv1.JobCondition{Type: batchv1.JobFailed, Reason: batchv1.JobReasonBackoffLimitExceeded}, nil)
+	pods[0].Status.Phase, pods[0].Status.Reason = corev1.PodFailed, "DeadlineExceeded"
+	_, err := Outcome(made, pods, limits.Build{})
+	assertTerminal(t, err, v1alpha1.ReasonTimedOut, true)
+	pods[0].Status.Reason = "Evicted"
+	_, err = Outcome(made, pods, limits.Build{})
+	assertTerminal(t, err, pipeline.ReasonPodEvicted, true)
 }
 
 func TestOutcomeOfATestThatRuns(t *testing.T) {

@@ -79,7 +79,7 @@ func TestOwnDockerfile(t *testing.T) {
 	dir := t.TempDir()
 	files := []string{"Dockerfile"}
 	for _, arch := range []string{"amd64", "arm64"} {
-		for _, program := range []string{"operator", "worker"} {
+		for _, program := range []string{"operator", "worker", "probe.gz"} {
 			files = append(files, "bin/linux-"+arch+"/"+program)
 		}
 	}
@@ -100,7 +100,7 @@ func TestOwnDockerfile(t *testing.T) {
 		t.Fatal(err)
 	}
 	ns := newNamespace(t)
-	for program, says := range map[string]string{"operator": "-leader-elect", "worker": "usage: worker fetch|push"} {
+	for program, says := range map[string]string{"operator": "-leader-elect", "worker": "usage: worker fetch|install-probe"} {
 		image := inline(ns, program, "")
 		image.Spec.Source = v1alpha1.Source{Git: &v1alpha1.GitSource{URL: url, Path: "src"}}
 		image.Spec.Target = program
