@@ -43,7 +43,7 @@ var failureReasons = []string{
 	pipeline.ReasonReportTooLarge, pipeline.ReasonVEXInvalid,
 	pipeline.ReasonInspectionFailed,
 	pipeline.ReasonDockerfilePolicyDenied, pipeline.ReasonPolicyInvalid, pipeline.ReasonPolicyBudgetExceeded,
-	pipeline.ReasonTestsFailed, pipeline.ReasonProbeFailed,
+	pipeline.ReasonPolicyNotFound, pipeline.ReasonPolicyChanged, pipeline.ReasonTestsFailed, pipeline.ReasonProbeFailed,
 	other,
 }
 

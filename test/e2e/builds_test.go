@@ -77,7 +77,7 @@ func TestRunOnBothPlatforms(t *testing.T) {
 // TestOwnDockerfile has the operator build its own image from this project's Dockerfile, and runs it.
 func TestOwnDockerfile(t *testing.T) {
 	dir := t.TempDir()
-	files := []string{"Dockerfile"}
+	files := []string{"Dockerfile", "images/base/scratch-plus/passwd", "images/base/scratch-plus/group"}
 	for _, arch := range []string{"amd64", "arm64"} {
 		for _, program := range []string{"operator", "worker", "probe.gz"} {
 			files = append(files, "bin/linux-"+arch+"/"+program)
