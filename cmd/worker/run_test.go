@@ -146,13 +146,16 @@ func TestRunLeavesAReport(t *testing.T) {
 	}
 }
 
-// Every command reads its input before it does anything, and says in its report what is wrong with it.
+// Every command with an input reads it before it does anything, and says in its report what is wrong with it.
 func TestCommandsReadTheirInput(t *testing.T) {
 	input := t.TempDir()
 	if err := os.WriteFile(filepath.Join(input, "input.json"), []byte("{}"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	for name := range commands {
+		if set, _, _ := define(name); set.Lookup("input") == nil {
+			continue
+		}
 		log := filepath.Join(t.TempDir(), "log")
 		args := []string{name, "--input=" + input, "--input-digest=sha256:x", "--report=" + log}
 		if set, _, _ := define(name); set.Lookup("platform") != nil {
@@ -161,6 +164,17 @@ func TestCommandsReadTheirInput(t *testing.T) {
 		err := run(args)
 		if r := readReport(t, log); !pipeline.IsTerminal(err) || r.Reason != pipeline.ReasonInputChanged {
 			t.Errorf("%s: got %v and the report %+v", name, err, r)
+		}
+	}
+}
+
+// The tests run where there is no image of the worker.
+func TestInstallProbeReports(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "log")
+	for platform, reason := range map[string]string{"linux/riscv64": pipeline.ReasonUnknownPlatform, "linux/arm64": pipeline.ReasonProbeFailed} {
+		err := run([]string{"install-probe", "--platform=" + platform, "--to=" + filepath.Join(t.TempDir(), "probe"), "--report=" + log})
+		if r := readReport(t, log); !pipeline.IsTerminal(err) || r.Reason != reason {
+			t.Errorf("%s: got %v and the report %+v", platform, err, r)
 		}
 	}
 }

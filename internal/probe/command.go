@@ -81,7 +81,7 @@ func ended(ctx context.Context, err error, said string, timeout time.Duration) s
 	case signal == syscall.SIGKILL:
 		return "was killed, most likely because the test pod has not the memory it needs: set spec.tests.command to a smaller one"
 	case reads:
-		return fmt.Sprintf("%s: it needs to write to %s, which is read-only: mount an emptyDir there when you run it, and set spec.tests.command to one that does not write", exit, where)
+		return fmt.Sprintf("ended with %s: it needs to write to %s, which is read-only: mount an emptyDir there when you run it, and set spec.tests.command to one that does not write", exit, where)
 	}
 	return fmt.Sprintf("ended with %s: mend it, or set spec.tests.command to one that exits with 0", exit)
 }
