@@ -9,7 +9,7 @@ import (
 
 func BenchmarkCompile(b *testing.B) {
 	for b.Loop() {
-		compile(b)
+		compile(b, module(`deny contains "a"`))
 	}
 }
 

@@ -151,7 +151,7 @@ func (p *Policy) query(rules []rule, document ast.Value, in Input, m *meter) (o 
 func question(rules []rule) ast.Body {
 	var body ast.Body
 	for i, r := range rules {
-		body.Append(ast.Equality.Expr(answerTo(i), ast.NewTerm(r.ref)))
+		body.Append(ast.Equality.Expr(answerTo(i), ast.NewTerm(r.ref.Copy())))
 	}
 	return body
 }

@@ -239,7 +239,7 @@ func verdictOf(r *ast.Rule) (string, Severity, error) {
 		return "", "", fmt.Errorf("the name %.40q… is too long: use at most %d characters", name, maxName)
 	case !denies.MatchString(name) && !warns.MatchString(name):
 		return "", "", fmt.Errorf("the rule %s would not be run: use letters and digits with single underscores between them", name)
-	case len(ref) != 1 || len(r.Head.Args) > 0 || r.Head.RuleKind() != ast.MultiValue:
+	case len(ref) != 1 || r.Head.RuleKind() != ast.MultiValue:
 		return "", "", fmt.Errorf("the rule %s is not a set: write it as %s contains msg if { ... }", name, name)
 	}
 	return name, severity, nil
