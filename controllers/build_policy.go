@@ -33,12 +33,15 @@ func (run *buildRun) checkPolicy(ctx context.Context) (done, error) {
 		return done{}, err
 	}
 	spec := &run.build.Spec.DockerfilePolicy
+	if err := knownRules(policy, spec.Exceptions); err != nil {
+		return done{}, err
+	}
 	verdict := rules.Judge(findings, policyExceptions(spec.Exceptions), rules.Severity(spec.FailOn), run.Clock.Now())
 	result := policyResult(verdict)
 	run.build.Status.DockerfilePolicy = result
 	if len(verdict.Refused) > 0 {
-		return done{}, pipeline.Terminalf(pipeline.ReasonDockerfilePolicyDenied, "the Dockerfile policy refuses %s: %s%s",
-			run.build.Spec.DockerfilePath, summed(result.Findings[:min(len(verdict.Refused), maxFindings)], len(verdict.Refused)), suffix(result.Expired))
+		return done{}, pipeline.Terminalf(pipeline.ReasonDockerfilePolicyDenied, "the Dockerfile policy refuses the Dockerfile: %s%s",
+			summed(result.Findings[:min(len(verdict.Refused), maxFindings)], len(verdict.Refused)), suffix(result.Expired))
 	}
 	message := "No rule refuses the Dockerfile"
 	if n := len(verdict.Warned); n > 0 {
@@ -47,7 +50,20 @@ func (run *buildRun) checkPolicy(ctx context.Context) (done, error) {
 	if n := len(verdict.Excepted); n > 0 {
 		message += fmt.Sprintf("; %s", plural(n, "finding")+" excepted")
 	}
-	return done{message: message}, nil
+	for _, e := range verdict.Unused {
+		message += "; nothing needs the exception for " + e.Rule
+	}
+	return done{message: truncate(message, maxMessage)}, nil
+}
+
+// knownRules refuses an exception for a rule that is none: it would do nothing, and look as if it did.
+func knownRules(policy *rules.Policy, exceptions []v1alpha1.PolicyException) error {
+	for _, e := range exceptions {
+		if !slices.Contains(policy.Rules(), e.Rule) {
+			return pipeline.Terminalf(pipeline.ReasonPolicyInvalid, "spec.dockerfilePolicy.exceptions: there is no rule %q: the rules are %s", e.Rule, strings.Join(policy.Rules(), ", "))
+		}
+	}
+	return nil
 }
 
 // policy compiles the rules, those of the team included. The operator's own are compiled once.

@@ -101,6 +101,9 @@ func (run *buildRun) scanJob(ctx context.Context) (*batchv1.Job, error) {
 		TrivyImage:  images.Trivy,
 		Input:       input,
 		Limits:      run.Config.Limits.Scan,
+		// It may scan images of several platforms: none of theirs fits.
+		NodeSelector: run.Config.Defaults.BuildPods.NodeSelector,
+		Tolerations:  run.Config.Defaults.BuildPods.Tolerations,
 	})
 }
 

@@ -40,7 +40,7 @@ var failureReasons = []string{
 	pipeline.ReasonOutputInvalid, pipeline.ReasonDigestMismatch, pipeline.ReasonPlatformMismatch, pipeline.ReasonWrongArchitecture,
 	pipeline.ReasonScanFailed, pipeline.ReasonVulnerabilitiesFound, pipeline.ReasonVulnerabilityDatabaseTooOld,
 	pipeline.ReasonVulnerabilityDatabaseUnavailable, pipeline.ReasonVulnerabilityDatabaseInvalid, pipeline.ReasonReportInvalid,
-	pipeline.ReasonReportTooLarge, pipeline.ReasonVEXInvalid,
+	pipeline.ReasonReportTooLarge, pipeline.ReasonVEXInvalid, pipeline.ReasonScanIncomplete,
 	pipeline.ReasonInspectionFailed,
 	pipeline.ReasonDockerfilePolicyDenied, pipeline.ReasonPolicyInvalid, pipeline.ReasonPolicyBudgetExceeded,
 	pipeline.ReasonPolicyNotFound, pipeline.ReasonPolicyChanged, pipeline.ReasonTestsFailed, pipeline.ReasonProbeFailed,

@@ -117,6 +117,8 @@ const (
 	ReasonReportInvalid = "ReportInvalid"
 	// ReasonReportTooLarge: a report has more bytes or entries than limits.scan allows.
 	ReasonReportTooLarge = "ReportTooLarge"
+	// ReasonScanIncomplete: there are packages that no scanner can judge.
+	ReasonScanIncomplete = "ScanIncomplete"
 	// ReasonVEXInvalid: spec.scan.vexRef names no ConfigMap, or one that holds something else than OpenVEX documents.
 	ReasonVEXInvalid = "VEXInvalid"
 	// ReasonCodeScanningRefused: GitHub does not take the findings.

@@ -80,7 +80,7 @@ type Verdict struct {
 // whatever the findings are.
 func Judge(in GateInput) Verdict {
 	v := Verdict{in: in, judged: true}
-	v.fault = either(complete(in), v.checkDatabases())
+	v.fault = either(either(complete(in), v.checkDatabases()), v.unjudged())
 	findings := merge(in.Platforms)
 	findings = v.applyVEX(findings)
 	findings = v.applyWaivers(findings)

@@ -251,6 +251,7 @@ func TestNothingFoundIsNotClean(t *testing.T) {
 		p.SBOM, p.Grype.Distribution, p.Trivy.Distribution, p.Trivy.Packages, p.Trivy.DistributionPackages = SBOM{}, "", "", 0, 0
 	}
 	foreign := func(p *PlatformInput) { none(p); p.SBOM = SBOM{Packages: 6, DistributionPackages: 6} }
+	never := func(p *v1alpha1.ScanPolicy) { p.Grype.FailOn, p.Trivy.FailOn = v1alpha1.ThresholdNever, v1alpha1.ThresholdNever }
 	tests := map[string]struct {
 		in     GateInput
 		judged bool
@@ -260,8 +261,8 @@ func TestNothingFoundIsNotClean(t *testing.T) {
 		"no packages": {gate(blank("linux/amd64", none)), false, "No vulnerability could be looked for; no packages were found on linux/amd64, so nothing could be judged there"},
 		"no packages on one platform": {gate(platform("linux/amd64"), blank("linux/arm64", none)), true,
 			"No vulnerability refuses the image: 0 critical, 0 high, 0 medium, 0 low, 0 negligible, 0 unknown, in 7 packages; no packages were found on linux/arm64, so nothing could be judged there"},
-		"packages of a distribution that nobody knows": {gate(blank("linux/amd64", foreign)), false, "No vulnerability could be looked for; neither scanner knows the distribution of the 6 packages on linux/amd64: keep /etc/os-release of the base image"},
-		"and a binary that Grype knows":                {gate(blank("linux/amd64", func(p *PlatformInput) { foreign(p); p.SBOM.Packages = 7 })), true, "neither scanner knows the distribution of the 6 packages on linux/amd64: keep /etc/os-release of the base image"},
+		"packages of a distribution that nobody knows": {withPolicy(gate(blank("linux/amd64", foreign)), never), false, "No vulnerability could be looked for; neither scanner knows the distribution of the 6 packages on linux/amd64: keep /etc/os-release of the base image"},
+		"and a binary that Grype knows":                {withPolicy(gate(blank("linux/amd64", func(p *PlatformInput) { foreign(p); p.SBOM.Packages = 7 })), never), true, "neither scanner knows the distribution of the 6 packages on linux/amd64: keep /etc/os-release of the base image"},
 		"a distribution that Grype does not know":      {gate(blank("linux/amd64", func(p *PlatformInput) { p.Grype.Distribution = "" })), true, "Grype does not know the distribution of the packages on linux/amd64"},
 		"a distribution that Trivy does not know":      {gate(blank("linux/amd64", func(p *PlatformInput) { p.Trivy.Distribution = "" })), true, "Trivy does not know the distribution of the packages on linux/amd64"},
 		"packages that Trivy alone finds":              {gate(blank("linux/amd64", func(p *PlatformInput) { p.SBOM = SBOM{} })), true, "Trivy found 6 packages on linux/amd64, of which Syft and Grype see none"},
@@ -286,6 +287,23 @@ func TestNothingFoundIsNotClean(t *testing.T) {
 				t.Errorf("got %s, %+v", v.Reason(), v.Result().Vulnerabilities)
 			}
 		})
+	}
+}
+
+func TestPackagesThatNobodyCanJudgeRefuseTheImage(t *testing.T) {
+	foreign := platform("linux/arm64")
+	foreign.Grype.Distribution, foreign.Trivy.Distribution = "", ""
+	in := gate(platform("linux/amd64"), foreign)
+	v := Judge(in)
+	wantTerminal(t, v.Err(), pipeline.ReasonScanIncomplete, false)
+	if !strings.Contains(v.Err().Error(), "linux/arm64") || !strings.Contains(v.Err().Error(), "/etc/os-release") {
+		t.Errorf("got %q", v.Err())
+	}
+	in.Policy.Grype.FailOn = v1alpha1.ThresholdNever
+	wantTerminal(t, Judge(in).Err(), pipeline.ReasonScanIncomplete, false)
+	in.Policy.Trivy.FailOn = v1alpha1.ThresholdNever
+	if err := Judge(in).Err(); err != nil {
+		t.Errorf("nothing refuses an image, and yet: %v", err)
 	}
 }
 

@@ -48,6 +48,9 @@ type JobOptions struct {
 	WorkerImage, SyftImage, GrypeImage, TrivyImage string
 	// Input of the scan, see Input.
 	Input *corev1.ConfigMap
+	// NodeSelector and Tolerations of the pod: those of build pods, unless a BaseImage has its own.
+	NodeSelector map[string]string
+	Tolerations  []corev1.Toleration
 	// Limits of the pod's volumes. Zero fields have their defaults.
 	Limits limits.Scan
 }
@@ -101,6 +104,8 @@ func podSpec(o JobOptions, targets []target) corev1.PodSpec {
 		RestartPolicy:                corev1.RestartPolicyNever,
 		AutomountServiceAccountToken: new(false),
 		EnableServiceLinks:           new(false),
+		NodeSelector:                 o.NodeSelector,
+		Tolerations:                  o.Tolerations,
 		SecurityContext: &corev1.PodSecurityContext{
 			RunAsUser:      ptr.To[int64](scanUser),
 			RunAsGroup:     ptr.To[int64](scanUser),

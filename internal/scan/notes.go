@@ -1,6 +1,11 @@
 package scan
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/ibshafique/base-images/api/v1alpha1"
+	"github.com/ibshafique/base-images/internal/pipeline"
+)
 
 // note says what the scanners could not look at: it is not clean, it is unknown.
 func (v *Verdict) note() {
@@ -42,6 +47,20 @@ func (p PlatformInput) distributionUnknown(scanner string) bool {
 		return p.Grype.Distribution == ""
 	}
 	return p.Trivy.Distribution == ""
+}
+
+// unjudged refuses an image with packages of a distribution that no scanner knows: a Dockerfile that overwrites
+// /etc/os-release brings that about. Where no severity refuses anything, this doesn't either.
+func (v *Verdict) unjudged() error {
+	if v.in.Policy.Grype.FailOn == v1alpha1.ThresholdNever && v.in.Policy.Trivy.FailOn == v1alpha1.ThresholdNever {
+		return nil
+	}
+	for _, p := range v.in.Platforms {
+		if p.distributionUnknown(Grype) && p.distributionUnknown(Trivy) {
+			return pipeline.Terminalf(pipeline.ReasonScanIncomplete, "%s: neither scanner knows the distribution of %d packages, and so none of their vulnerabilities: keep /etc/os-release, /etc/debian_version and the like of the base image, or set failOn of spec.scan.grype and spec.scan.trivy to Never", p.Platform, p.SBOM.DistributionPackages)
+		}
+	}
+	return nil
 }
 
 // blind reports whether neither scanner could look at anything on a platform.

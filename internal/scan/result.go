@@ -52,6 +52,9 @@ func (v Verdict) Message() string {
 			c.Critical, c.High, c.Medium, c.Low, c.Negligible, c.Unknown, v.packages()))
 	}
 	parts = append(parts, v.accepted()...)
+	for _, w := range v.Unused {
+		parts = append(parts, "nothing needs the waiver of "+w.ID)
+	}
 	parts = append(parts, v.Notes...)
 	return bounded(strings.Join(append(parts, v.differences()...), "; "), maxMessage)
 }

@@ -96,6 +96,8 @@ type operator struct {
 	// metrics are those of the present process.
 	metrics *prometheus.Registry
 	stop    func()
+	// authority of servers that the operator trusts, in PEM; may be nil.
+	authority []byte
 	// password that the registry asks for; empty for none.
 	password string
 	// built is the config of the images that build pods push, and files are what is in them.
@@ -151,7 +153,7 @@ func (o *operator) start() {
 		Controller: ctrlconfig.Controller{SkipNameValidation: &skip}})
 	o.check(err, "making the manager")
 	ctx, cancel := context.WithCancel(context.Background())
-	reg, err := registry.New(registry.Config{UnsafeLoopback: true})
+	reg, err := registry.New(registry.Config{UnsafeLoopback: true, CABundle: o.authority})
 	o.check(err, "making the registry client")
 	counted := metrics.New(o.clock)
 	o.check(controllers.SetUp(ctx, mgr, controllers.Options{Config: o.config, Registry: reg, Git: o.git,

@@ -207,7 +207,7 @@ func TestOperatorKilledMidBuild(t *testing.T) {
 	jobs := awaitJobs(t, image)
 	killOperator(t) // While Kaniko runs.
 	eventually(t, buildTimeout, "the Jobs to end without an operator that saw them start", func(ctx context.Context) (bool, string) {
-		now := jobsOf(ctx, t, image)
+		now := buildJobsOf(ctx, t, image)
 		ended := !slices.ContainsFunc(now, func(j batchv1.Job) bool { return !buildjob.Ended(&j) })
 		return ended, fmt.Sprintf("%d Jobs", len(now))
 	})
@@ -220,7 +220,7 @@ func TestOperatorKilledMidBuild(t *testing.T) {
 	if got.Status.LatestBuild.Attempt != 1 {
 		t.Errorf("it took %d builds, want 1", got.Status.LatestBuild.Attempt)
 	}
-	after := uids(jobsOf(t.Context(), t, image))
+	after := uids(buildJobsOf(t.Context(), t, image))
 	if !slices.Equal(after, uids(jobs)) {
 		t.Errorf("Jobs = %v, at first they were %v", after, uids(jobs))
 	}
@@ -230,7 +230,7 @@ func awaitJobs(t *testing.T, image *v1alpha1.BaseImage) []batchv1.Job {
 	t.Helper()
 	var jobs []batchv1.Job
 	eventually(t, buildTimeout, "two Jobs of "+image.Name, func(ctx context.Context) (bool, string) {
-		jobs = jobsOf(ctx, t, image)
+		jobs = buildJobsOf(ctx, t, image)
 		return len(jobs) == 2, fmt.Sprintf("%d Jobs", len(jobs))
 	})
 	return jobs
@@ -243,6 +243,12 @@ func jobsOf(ctx context.Context, t *testing.T, image *v1alpha1.BaseImage) []batc
 		t.Fatalf("listing Jobs: %v", err)
 	}
 	return list.Items
+}
+
+// buildJobsOf are the Jobs that build platforms.
+func buildJobsOf(ctx context.Context, t *testing.T, image *v1alpha1.BaseImage) []batchv1.Job {
+	t.Helper()
+	return slices.DeleteFunc(jobsOf(ctx, t, image), func(j batchv1.Job) bool { return j.Labels[buildjob.LabelJob] != "" })
 }
 
 func uids(jobs []batchv1.Job) []types.UID {

@@ -76,6 +76,12 @@ func TestRefusals(t *testing.T) {
 			image:  strict(ns, "apk-add", "FROM "+alpine+"\nRUN apk add curl\n"+conforming),
 			change: warningsCount,
 			reason: pipeline.ReasonDockerfilePolicyDenied, says: []string{"warn_apk_no_cache", "line 2", "--no-cache"}},
+		"an exception for a rule that is none": {
+			image: strict(ns, "misspelt", "FROM scratch\n"+conforming),
+			change: func(i *v1alpha1.BaseImage) {
+				i.Spec.DockerfilePolicy.Exceptions = []v1alpha1.PolicyException{{Rule: "deny_user_missing", Reason: "a slip", Expires: inAnHour()}}
+			},
+			reason: pipeline.ReasonPolicyInvalid, says: []string{`there is no rule "deny_user_missing"`, "deny_user_required"}},
 		"a rule of the team": {
 			image: strict(ns, "team-rule", "FROM scratch\n"+conforming+"ENV DEBUG=1\n"),
 			change: func(i *v1alpha1.BaseImage) {
@@ -121,6 +127,9 @@ func TestRefusals(t *testing.T) {
 			image:  strict(ns, "vulnerable", recorded+conforming),
 			reason: pipeline.ReasonVulnerabilitiesFound, jobs: []string{"amd64", "scan"},
 			says: []string{"CVE-2022-48174 (Critical) in busybox-static", "fixed in 1:1.35.0-4+deb12u1", "Grype, Trivy", "spec.scan.waivers", "full report: " + registryHost}},
+		"packages that no scanner can judge, because the Dockerfile hides where they are from": {
+			image:  strict(ns, "hidden", recorded+"COPY passwd /etc/os-release\nCOPY passwd /etc/debian_version\n"+conforming),
+			reason: pipeline.ReasonScanIncomplete, jobs: []string{"amd64", "scan"}, says: []string{"neither scanner knows the distribution of", "/etc/os-release"}},
 		"a waiver that has expired": {
 			image: strict(ns, "expired", recorded+conforming),
 			change: func(i *v1alpha1.BaseImage) {

@@ -30,7 +30,7 @@ func TestOtherKaniko(t *testing.T) {
 	for _, image := range images {
 		checkIndex(t, awaitReady(t, image), url, commit)
 	}
-	for _, job := range jobsOf(t.Context(), t, images[0]) {
+	for _, job := range buildJobsOf(t.Context(), t, images[0]) {
 		if got := job.Spec.Template.Spec.InitContainers[1].Image; !strings.HasPrefix(got, fork) {
 			t.Errorf("Job %s was built with %s", job.Name, got)
 		}
