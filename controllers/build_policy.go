@@ -43,17 +43,22 @@ func (run *buildRun) checkPolicy(ctx context.Context) (done, error) {
 		return done{}, pipeline.Terminalf(pipeline.ReasonDockerfilePolicyDenied, "the Dockerfile policy refuses the Dockerfile: %s%s",
 			summed(result.Findings[:min(len(verdict.Refused), maxFindings)], len(verdict.Refused)), suffix(result.Expired))
 	}
-	message := "No rule refuses the Dockerfile"
-	if n := len(verdict.Warned); n > 0 {
-		message += fmt.Sprintf("; %s: %s", plural(n, "warning"), summed(result.Findings[:min(n, maxFindings)], n))
+	return done{message: truncate(policyMessage(verdict, result), maxMessage)}, nil
+}
+
+// policyMessage is for a Dockerfile that no rule refuses.
+func policyMessage(v rules.Verdict, result *v1alpha1.PolicyResult) string {
+	parts := []string{"No rule refuses the Dockerfile"}
+	if n := len(v.Warned); n > 0 {
+		parts = append(parts, fmt.Sprintf("%s: %s", plural(n, "warning"), summed(result.Findings[:min(n, maxFindings)], n)))
 	}
-	if n := len(verdict.Excepted); n > 0 {
-		message += fmt.Sprintf("; %s", plural(n, "finding")+" excepted")
+	if n := len(v.Excepted); n > 0 {
+		parts = append(parts, plural(n, "finding")+" excepted")
 	}
-	for _, e := range verdict.Unused {
-		message += "; nothing needs the exception for " + e.Rule
+	for _, e := range v.Unused {
+		parts = append(parts, "nothing needs the exception for "+e.Rule)
 	}
-	return done{message: truncate(message, maxMessage)}, nil
+	return strings.Join(parts, "; ")
 }
 
 // knownRules refuses an exception for a rule that is none: it would do nothing, and look as if it did.

@@ -251,7 +251,9 @@ func TestNothingFoundIsNotClean(t *testing.T) {
 		p.SBOM, p.Grype.Distribution, p.Trivy.Distribution, p.Trivy.Packages, p.Trivy.DistributionPackages = SBOM{}, "", "", 0, 0
 	}
 	foreign := func(p *PlatformInput) { none(p); p.SBOM = SBOM{Packages: 6, DistributionPackages: 6} }
-	never := func(p *v1alpha1.ScanPolicy) { p.Grype.FailOn, p.Trivy.FailOn = v1alpha1.ThresholdNever, v1alpha1.ThresholdNever }
+	never := func(p *v1alpha1.ScanPolicy) {
+		p.Grype.FailOn, p.Trivy.FailOn = v1alpha1.ThresholdNever, v1alpha1.ThresholdNever
+	}
 	tests := map[string]struct {
 		in     GateInput
 		judged bool

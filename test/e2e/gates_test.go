@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -203,7 +204,7 @@ func checkNothingFurther(t *testing.T, image *v1alpha1.BaseImage, jobs []string)
 	ref, err := name.NewTag(image.Spec.Output.Repository + ":latest")
 	must(t, err)
 	_, err = remote.Head(ref, registryOptions(t))
-	if refused, ok := err.(*transport.Error); !ok || refused.StatusCode != 404 {
+	if refused, ok := errors.AsType[*transport.Error](err); !ok || refused.StatusCode != 404 {
 		t.Errorf("the tag: %v, want none", err)
 	}
 }
