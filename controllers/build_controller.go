@@ -208,6 +208,11 @@ func (run *buildRun) advance(ctx context.Context) ([]done, error) {
 	if err := run.turn(ctx); err != nil {
 		return nil, err
 	}
+	return run.proceed(ctx)
+}
+
+// proceed goes on after the phases that this process has seen done.
+func (run *buildRun) proceed(ctx context.Context) ([]done, error) {
 	all := run.recall()
 	phases := run.phases()
 	for _, p := range phases[len(all):] {

@@ -42,7 +42,7 @@ func ParseProbeReport(message string) (ProbeReport, error) {
 		if seen[c.Name] {
 			return ProbeReport{}, fmt.Errorf("reading the probe's report: it has the check %s twice", c.Name)
 		}
-		seen[c.Name], c.Message = true, clip(c.Message, maxProbeMessage)
+		seen[c.Name], c.Message = true, Clip(c.Message, maxProbeMessage)
 	}
 	return r, nil
 }
@@ -58,8 +58,8 @@ func (c ProbeCheck) validate() error {
 	return fmt.Errorf("the outcome of %s is none", c.Name)
 }
 
-// clip keeps the start of a text, at most limit bytes of whole characters.
-func clip(s string, limit int) string {
+// Clip keeps the start of a text, at most limit bytes of whole characters.
+func Clip(s string, limit int) string {
 	const cut = "…"
 	s = strings.ToValidUTF8(s, "�")
 	if len(s) <= limit {

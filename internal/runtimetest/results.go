@@ -57,7 +57,7 @@ func failure(c pipeline.ProbeCheck) string {
 	if c.Message == "" {
 		c.Message = "the probe says " + string(c.Outcome) + " and not why"
 	}
-	return clip(c.Name+": "+c.Message, maxFailed)
+	return pipeline.Clip(c.Name+": "+c.Message, maxFailed)
 }
 
 // Skipped is the result of a platform that no node can run.
@@ -94,7 +94,7 @@ func Message(results []v1alpha1.PlatformTests) string {
 	share := (maxMessage - (len(groups)-1)*len(separator)) / len(groups)
 	var parts []string
 	for _, g := range groups {
-		parts = append(parts, clip(g.sentence(), share))
+		parts = append(parts, pipeline.Clip(g.sentence(), share))
 	}
 	return strings.Join(parts, separator)
 }
@@ -145,14 +145,4 @@ func names(failed []string) []string {
 		all = append(all, name)
 	}
 	return all
-}
-
-// clip keeps the start of a text, at most limit bytes of whole characters.
-func clip(s string, limit int) string {
-	const cut = "…"
-	s = strings.ToValidUTF8(s, "�")
-	if len(s) <= limit {
-		return s
-	}
-	return strings.ToValidUTF8(s[:limit-len(cut)], "") + cut
 }

@@ -130,7 +130,7 @@ func TestMessageIsBoundedAndNamesEveryCheck(t *testing.T) {
 	failed := func(text string) []string {
 		var all []string
 		for _, name := range (probe.Options{Command: []string{"x"}}).Names() {
-			all = append(all, clip(name+": "+strings.Repeat(text, 200), maxFailed))
+			all = append(all, pipeline.Clip(name+": "+strings.Repeat(text, 200), maxFailed))
 		}
 		return all
 	}
