@@ -45,6 +45,7 @@ type BuildReconciler struct {
 	Clock    clock.PassiveClock
 	Metrics  *metrics.Metrics
 	Watchdog *Watchdog
+	Rules    RuleEvaluator
 
 	// inspected are the images that have passed inspection, by platform and digest.
 	inspected *lru.Cache[string, inspect.Facts]
@@ -52,7 +53,6 @@ type BuildReconciler struct {
 	inspecting chan struct{}
 	// memory of the builds that run, by UID.
 	memory *lru.Cache[types.UID, memory]
-	rules  baseRules
 	queue  *queue
 	images pinnedImages
 	// played are phases that a test has in place of the real ones.

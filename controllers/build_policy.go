@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
 	"github.com/ibshafique/base-images/internal/dockerfile"
@@ -22,21 +21,30 @@ const (
 	maxFinding = 1024
 )
 
+// RuleEvaluator evaluates the rules of the Dockerfile policy: a rules.Apart, since those of a team are not to be trusted.
+type RuleEvaluator interface {
+	Evaluate(ctx context.Context, task rules.Task) (rules.Answer, error)
+}
+
 // checkPolicy judges the Dockerfile, with the arguments of each platform, before anything is built from it.
 func (run *buildRun) checkPolicy(ctx context.Context) (done, error) {
-	policy, err := run.policy(ctx)
+	modules, err := run.teamRules(ctx)
 	if err != nil {
 		return done{}, err
 	}
-	findings, err := run.policyFindings(ctx, policy)
+	inputs, err := run.policyInputs()
+	if err != nil {
+		return done{}, err
+	}
+	answer, err := run.Rules.Evaluate(ctx, rules.Task{Modules: modules, Inputs: inputs})
 	if err != nil {
 		return done{}, err
 	}
 	spec := &run.build.Spec.DockerfilePolicy
-	if err := knownRules(policy, spec.Exceptions); err != nil {
+	if err := knownRules(answer.Rules, spec.Exceptions); err != nil {
 		return done{}, err
 	}
-	verdict := rules.Judge(findings, policyExceptions(spec.Exceptions), rules.Severity(spec.FailOn), run.Clock.Now())
+	verdict := rules.Judge(answer.Findings, policyExceptions(spec.Exceptions), rules.Severity(spec.FailOn), run.Clock.Now())
 	result := policyResult(verdict)
 	run.build.Status.DockerfilePolicy = result
 	if len(verdict.Refused) > 0 {
@@ -62,44 +70,38 @@ func policyMessage(v rules.Verdict, result *v1alpha1.PolicyResult) string {
 }
 
 // knownRules refuses an exception for a rule that is none: it would do nothing, and look as if it did.
-func knownRules(policy *rules.Policy, exceptions []v1alpha1.PolicyException) error {
-	for _, e := range exceptions {
-		if !slices.Contains(policy.Rules(), e.Rule) {
-			return pipeline.Terminalf(pipeline.ReasonPolicyInvalid, "spec.dockerfilePolicy.exceptions: there is no rule %q: the rules are %s", e.Rule, strings.Join(policy.Rules(), ", "))
+func knownRules(known []string, exceptions []v1alpha1.PolicyException) error {
+	for i, e := range exceptions {
+		if !slices.Contains(known, e.Rule) {
+			return pipeline.Terminalf(pipeline.ReasonPolicyInvalid, "spec.dockerfilePolicy.exceptions[%d].rule: there is no rule %q: the rules are %s", i, e.Rule, strings.Join(known, ", "))
 		}
 	}
 	return nil
 }
 
-// policy compiles the rules, those of the team included. The operator's own are compiled once.
-func (run *buildRun) policy(ctx context.Context) (*rules.Policy, error) {
-	files, err := fileReader{live: run.Live}.policyFiles(ctx, run.build.Namespace, fieldExtraRules, run.build.Spec.DockerfilePolicy.ExtraRules)
-	if err != nil {
+// rulesSuffix is of the keys of a ConfigMap that hold rules. Others are for people.
+const rulesSuffix = ".rego"
+
+// teamRules are those of spec.dockerfilePolicy.extraRules; none without it. One that has become empty is no policy.
+func (run *buildRun) teamRules(ctx context.Context) ([]rules.Module, error) {
+	ref := run.build.Spec.DockerfilePolicy.ExtraRules
+	files, err := fileReader{live: run.Live}.policyFiles(ctx, run.build.Namespace, fieldExtraRules, ref)
+	if err != nil || ref == nil {
 		return nil, err
 	}
 	if err := asDecided(fieldExtraRules, filesDigest(files), run.build.Spec.Inputs.Rules); err != nil {
 		return nil, err
 	}
-	if len(files) == 0 {
-		return run.rules.compiled()
-	}
-	var extra []rules.Module
+	var modules []rules.Module
 	for _, name := range slices.Sorted(maps.Keys(files)) {
-		extra = append(extra, rules.Module{Name: name, Source: string(files[name])})
+		if strings.HasSuffix(name, rulesSuffix) {
+			modules = append(modules, rules.Module{Name: name, Source: string(files[name])})
+		}
 	}
-	return rules.Compile(extra)
-}
-
-// baseRules are the operator's own, compiled when they are first needed.
-type baseRules struct {
-	once   sync.Once
-	policy *rules.Policy
-	err    error
-}
-
-func (b *baseRules) compiled() (*rules.Policy, error) {
-	b.once.Do(func() { b.policy, b.err = rules.Compile(nil) })
-	return b.policy, b.err
+	if len(modules) == 0 {
+		return nil, pipeline.Terminalf(pipeline.ReasonPolicyInvalid, "%s: ConfigMap %q has no key that ends in %s: put a rule into one, or take the field out", fieldExtraRules, ref.Name, rulesSuffix)
+	}
+	return modules, nil
 }
 
 // asDecided refuses a ConfigMap that has changed since the build was decided: the image's next look starts another.
@@ -110,14 +112,14 @@ func asDecided(field, now, then string) error {
 	return pipeline.Retryablef(pipeline.ReasonPolicyChanged, "%s: the ConfigMap has changed since the build was decided (%s is now %s)", field, shorten(then), shorten(now))
 }
 
-// policyFindings are those of all platforms together: most Dockerfiles are the same on each.
-func (run *buildRun) policyFindings(ctx context.Context, policy *rules.Policy) ([]rules.Finding, error) {
+// policyInputs are what rules see of the Dockerfile on each platform.
+func (run *buildRun) policyInputs() ([]rules.Input, error) {
 	spec := &run.build.Spec
 	document, lines, err := dockerfile.Document([]byte(spec.Dockerfile))
 	if err != nil {
 		return nil, err
 	}
-	var all []rules.Finding
+	var inputs []rules.Input
 	for _, p := range spec.Platforms {
 		platform, err := pipeline.ParsePlatform(p.Platform)
 		if err != nil {
@@ -127,17 +129,9 @@ func (run *buildRun) policyFindings(ctx context.Context, policy *rules.Policy) (
 		for _, a := range spec.BuildArgs {
 			args[a.Name] = a.Value
 		}
-		found, err := policy.Evaluate(ctx, rules.Input{Document: document, Lines: lines, BuildArgs: args, Target: spec.Target})
-		if err != nil {
-			return nil, err
-		}
-		for _, f := range found {
-			if !slices.Contains(all, f) {
-				all = append(all, f)
-			}
-		}
+		inputs = append(inputs, rules.Input{Document: document, Lines: lines, BuildArgs: args, Target: spec.Target})
 	}
-	return all, nil
+	return inputs, nil
 }
 
 func policyExceptions(exceptions []v1alpha1.PolicyException) []rules.Exception {

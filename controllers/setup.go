@@ -30,7 +30,9 @@ type Options struct {
 	Registry  *registry.Client
 	Git       GitResolver
 	Upstreams UpstreamResolver
-	Clock     clock.PassiveClock
+	// Rules evaluates the Dockerfile policy.
+	Rules RuleEvaluator
+	Clock clock.PassiveClock
 	// Metrics count what happens. Whoever gives them registers them. Default: nothing is counted.
 	Metrics *metrics.Metrics
 	// Watchdog knows the passes that are under way. Default: nobody watches them.
@@ -49,7 +51,7 @@ func SetUp(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		return err
 	}
 	builds := &BuildReconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(),
-		Registry: o.Registry, Config: o.Config, Events: recorder, Clock: o.Clock, Metrics: o.Metrics, Watchdog: o.Watchdog}
+		Registry: o.Registry, Config: o.Config, Events: recorder, Clock: o.Clock, Metrics: o.Metrics, Watchdog: o.Watchdog, Rules: o.Rules}
 	if err := builds.SetupWithManager(mgr); err != nil {
 		return err
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/ibshafique/base-images/internal/config"
 	"github.com/ibshafique/base-images/internal/metrics"
 	"github.com/ibshafique/base-images/internal/registry"
+	"github.com/ibshafique/base-images/internal/rules"
 	"github.com/ibshafique/base-images/internal/source"
 	"github.com/ibshafique/base-images/internal/upstream"
 )
@@ -55,7 +56,13 @@ func parse(args []string, output io.Writer) (*options, error) {
 	return o, nil
 }
 
+// evaluateRules is the command by which the operator starts itself to evaluate the rules of a team, apart from the rest.
+const evaluateRules = "evaluate-rules"
+
 func run(ctx context.Context, args []string) error {
+	if len(args) == 1 && args[0] == evaluateRules {
+		return rules.Serve(os.Stdin, os.Stdout)
+	}
 	o, err := parse(args, os.Stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		return nil
@@ -146,12 +153,17 @@ func setUp(ctx context.Context, mgr ctrl.Manager, cfg *config.Operator, client *
 	if err := ctrlmetrics.Registry.Register(counted); err != nil {
 		return fmt.Errorf("registering the metrics: %w", err)
 	}
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("looking for the program itself: %w", err)
+	}
 	watchdog := controllers.NewWatchdog(clock.RealClock{})
-	err := controllers.SetUp(ctx, mgr, controllers.Options{
+	err = controllers.SetUp(ctx, mgr, controllers.Options{
 		Config:    cfg,
 		Registry:  client,
 		Git:       source.NewResolver(source.Config{Transport: client.HTTPClient().Transport, Dial: client.DialContext, Limits: cfg.Limits.Source}),
 		Upstreams: upstream.Resolver{Registry: client},
+		Rules:     rules.NewApart(self, evaluateRules),
 		Clock:     clock.RealClock{},
 		Metrics:   counted,
 		Watchdog:  watchdog,

@@ -45,6 +45,7 @@ import (
 	"github.com/ibshafique/base-images/internal/metrics"
 	"github.com/ibshafique/base-images/internal/pipeline"
 	"github.com/ibshafique/base-images/internal/registry"
+	"github.com/ibshafique/base-images/internal/rules"
 	"github.com/ibshafique/base-images/internal/source"
 	"github.com/ibshafique/base-images/internal/upstream"
 )
@@ -157,7 +158,7 @@ func (o *operator) start() {
 	o.check(err, "making the registry client")
 	counted := metrics.New(o.clock)
 	o.check(controllers.SetUp(ctx, mgr, controllers.Options{Config: o.config, Registry: reg, Git: o.git,
-		Upstreams: upstream.Resolver{Registry: reg}, Clock: o.clock, Metrics: counted, Watchdog: controllers.NewWatchdog(o.clock)}), "setting up")
+		Upstreams: upstream.Resolver{Registry: reg}, Rules: rules.UnsafeHere{}, Clock: o.clock, Metrics: counted, Watchdog: controllers.NewWatchdog(o.clock)}), "setting up")
 	o.metrics = prometheus.NewPedanticRegistry()
 	o.check(o.metrics.Register(counted), "registering the metrics")
 	done := make(chan error, 1)

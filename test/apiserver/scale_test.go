@@ -28,6 +28,7 @@ import (
 	"github.com/ibshafique/base-images/controllers"
 	"github.com/ibshafique/base-images/internal/config"
 	"github.com/ibshafique/base-images/internal/registry"
+	"github.com/ibshafique/base-images/internal/rules"
 	"github.com/ibshafique/base-images/internal/upstream"
 )
 
@@ -153,7 +154,7 @@ func startAtScale(b *testing.B, namespace string, images int, written *atomic.In
 	settings.Builds.MaxConcurrent = 1
 	seen := &lookCounter{PassiveClock: clock.RealClock{}, left: int64(images), done: make(chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())
-	if err := controllers.SetUp(ctx, mgr, controllers.Options{Config: settings, Registry: reg, Git: &fakeGit{commit: commitA},
+	if err := controllers.SetUp(ctx, mgr, controllers.Options{Config: settings, Registry: reg, Git: &fakeGit{commit: commitA}, Rules: rules.UnsafeHere{},
 		Upstreams: upstream.Resolver{Registry: reg}, Clock: seen}); err != nil {
 		b.Fatal(err)
 	}

@@ -34,6 +34,7 @@ import (
 	"github.com/ibshafique/base-images/hack/publish"
 	"github.com/ibshafique/base-images/internal/config"
 	"github.com/ibshafique/base-images/internal/registry"
+	"github.com/ibshafique/base-images/internal/rules"
 	"github.com/ibshafique/base-images/internal/source"
 	"github.com/ibshafique/base-images/internal/upstream"
 )
@@ -213,7 +214,7 @@ func newOperatorProcess(t *testing.T, namespace string, f *fuse) (stop func()) {
 	f.mu.Unlock()
 	must(t, controllers.SetUp(ctx, mgr, controllers.Options{Config: settings, Registry: reg, Clock: clock.RealClock{},
 		Git:       source.NewResolver(source.Config{Transport: reg.HTTPClient().Transport, Dial: reg.DialContext}),
-		Upstreams: upstream.Resolver{Registry: reg}}))
+		Upstreams: upstream.Resolver{Registry: reg}, Rules: rules.UnsafeHere{}}))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

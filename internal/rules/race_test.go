@@ -1,0 +1,6 @@
+//go:build race
+
+package rules
+
+// raceDetector needs far more memory than rules may have.
+const raceDetector = true
