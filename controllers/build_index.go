@@ -65,12 +65,11 @@ func (run *buildRun) check(ctx context.Context, client *registry.Client, repo na
 	if facts, ok := run.inspected.Get(key); ok {
 		return described, facts, nil
 	}
-	select {
-	case run.inspecting <- struct{}{}:
-		defer func() { <-run.inspecting }()
-	case <-ctx.Done():
-		return described, inspect.Facts{}, pipeline.Transientf(pipeline.ReasonRegistryTimeout, "waiting to inspect %s, behind images that come slowly: %w", described.Digest, ctx.Err())
+	leave, err := run.enterInspection(ctx, "to inspect "+described.Digest)
+	if err != nil {
+		return described, inspect.Facts{}, err
 	}
+	defer leave()
 	facts, err := inspect.Image(ctx, img, p, client.Limits())
 	if err == nil {
 		run.inspected.Add(key, facts)
@@ -149,4 +148,14 @@ func (run *buildRun) keychain(ctx context.Context) (authn.Keychain, error) {
 		return nil, pipeline.Transientf(pipeline.ReasonPushSecretInvalid, "spec.output.pushSecretRef.name: Secret %q has type %q: make it one of type %s", ref.Name, secret.Type, corev1.SecretTypeDockerConfigJson)
 	}
 	return registry.KeychainFromDockerConfig(config)
+}
+
+// enterInspection waits for one of the places in which much memory may be used.
+func (run *buildRun) enterInspection(ctx context.Context, what string) (leave func(), err error) {
+	select {
+	case run.inspecting <- struct{}{}:
+		return func() { <-run.inspecting }, nil
+	case <-ctx.Done():
+		return nil, pipeline.Transientf(pipeline.ReasonRegistryTimeout, "waiting %s, behind images and reports that come slowly: %w", what, ctx.Err())
+	}
 }

@@ -47,7 +47,7 @@ func refused(platform, what, message string) error {
 		t.Reason = pipeline.ReasonQuotaExceeded
 		t.Err = fmt.Errorf("%s: a ResourceQuota refuses %s: raise it, free what it counts, or lower spec.platforms[].resources: %s", platform, what, truncate(message, maxNote))
 	case strings.Contains(message, "violates PodSecurity"):
-		t.Err = fmt.Errorf("%s: Pod Security refuses %s: build pods need the level baseline (label pod-security.kubernetes.io/enforce of the namespace): %s", platform, what, truncate(message, maxNote))
+		t.Err = fmt.Errorf("%s: Pod Security refuses %s: build pods need the level baseline, those of scans and tests restricted (label pod-security.kubernetes.io/enforce of the namespace): %s", platform, what, truncate(message, maxNote))
 	default:
 		t.Err = fmt.Errorf("%s: the cluster refuses %s: change what refuses it, such as a LimitRange or an admission webhook, or exempt build pods (label app.kubernetes.io/managed-by: basewright): %s", platform, what, truncate(message, maxNote))
 	}

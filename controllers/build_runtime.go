@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
+	"github.com/ibshafique/base-images/internal/inspect"
 	"github.com/ibshafique/base-images/internal/pipeline"
 	"github.com/ibshafique/base-images/internal/registry"
 	"github.com/ibshafique/base-images/internal/runtimetest"
@@ -38,13 +39,12 @@ func (run *buildRun) test(ctx context.Context) (done, error) {
 		return done{}, err
 	}
 	run.build.Status.Tests = &v1alpha1.TestResult{Summary: runtimetest.Summary(results), Platforms: results}
-	if err := run.keepTests(ctx, results); err != nil {
-		return done{}, err
-	}
-	message := runtimetest.Message(results)
+	message, kept := runtimetest.Message(results), run.keepTests(ctx, results)
 	switch {
-	case anyIs(results, v1alpha1.TestFailed):
+	case anyIs(results, v1alpha1.TestFailed): // Also if the registry has gone meanwhile.
 		return done{}, pipeline.Terminalf(pipeline.ReasonTestsFailed, "%s", message)
+	case kept != nil:
+		return done{}, kept
 	case anyIs(results, v1alpha1.TestSkipped):
 		return done{message: message, reason: v1alpha1.ReasonTestsSkipped, unknown: true}, nil
 	}
@@ -80,11 +80,26 @@ func (run *buildRun) testPlatform(ctx context.Context, p v1alpha1.PlatformBuild)
 	if err != nil {
 		return v1alpha1.PlatformTests{}, err
 	}
+	if err := run.testsThis(job, p.Platform); err != nil {
+		return v1alpha1.PlatformTests{}, err
+	}
 	report, err := runtimetest.Outcome(job, pods, run.Config.Limits.Build)
 	if err != nil {
 		return v1alpha1.PlatformTests{}, err
 	}
 	return runtimetest.Results(report, platform, run.build.Spec.Tests), nil
+}
+
+// testsThis refuses a Job that has tested another image: somebody has deleted the Jobs before it, and what they made anew
+// is not what it was.
+func (run *buildRun) testsThis(job *batchv1.Job, platform string) error {
+	want := run.build.Spec.Output.Repository + "@" + run.digestOf(platform)
+	for _, c := range job.Spec.Template.Spec.Containers {
+		if c.Name == runtimetest.ContainerTest && c.Image != want {
+			return pipeline.Retryablef(v1alpha1.ReasonConflict, "%s: Job %s tests %s, and %s was built: find out who deletes Jobs in namespace %s", platform, job.Name, c.Image, want, job.Namespace)
+		}
+	}
+	return nil
 }
 
 // canRun looks at the labels of the cluster's nodes. One that is cordoned counts: its pod waits, and says so.
@@ -112,7 +127,7 @@ func (run *buildRun) testJob(ctx context.Context, p v1alpha1.PlatformBuild) (*ba
 	if err != nil {
 		return nil, err
 	}
-	uid, gid, err := numericUser(facts.User)
+	uid, gid, err := userOf(facts)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", p.Platform, err)
 	}
@@ -127,18 +142,18 @@ func (run *buildRun) testJob(ctx context.Context, p v1alpha1.PlatformBuild) (*ba
 	})
 }
 
-// numericUser reads what the config of an image declares, of which inspection has seen that it is numeric. Without a group,
-// it is tested with that of the same number.
-func numericUser(user string) (uid, gid int64, err error) {
-	left, right, grouped := strings.Cut(user, ":")
-	if !grouped {
-		right = left
-	}
-	if uid, err = strconv.ParseInt(left, 10, 64); err == nil {
+// userOf reads what the config of an image declares, of which inspection has seen that it is numeric. Without a group it
+// is the one of the user's entry in /etc/passwd, as with every container runtime.
+func userOf(facts inspect.Facts) (uid, gid int64, err error) {
+	left, right, grouped := strings.Cut(facts.User, ":")
+	if uid, err = strconv.ParseInt(left, 10, 64); err == nil && grouped {
 		gid, err = strconv.ParseInt(right, 10, 64)
 	}
 	if err != nil {
-		return 0, 0, pipeline.Terminalf(pipeline.ReasonInspectionFailed, "the image declares the user %.100q: write USER 65532:65532", user)
+		return 0, 0, pipeline.Terminalf(pipeline.ReasonInspectionFailed, "the image declares the user %.100q: write USER 65532:65532", facts.User)
+	}
+	if account, ok := facts.Passwd.Find(uid); !grouped && ok {
+		gid = account.GID
 	}
 	return uid, gid, nil
 }

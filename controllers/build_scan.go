@@ -126,12 +126,11 @@ func (run *buildRun) readReports(ctx context.Context, claimed map[string]pipelin
 	if err != nil {
 		return nil, err
 	}
-	select {
-	case run.inspecting <- struct{}{}:
-		defer func() { <-run.inspecting }()
-	case <-ctx.Done():
-		return nil, pipeline.Transientf(pipeline.ReasonRegistryTimeout, "waiting to read the reports of the scan: %w", ctx.Err())
+	leave, err := run.enterInspection(ctx, "to read the reports of the scan")
+	if err != nil {
+		return nil, err
 	}
+	defer leave()
 	var all []scan.PlatformInput
 	for _, p := range run.build.Status.Platforms {
 		reports, ok := claimed[p.Platform]
@@ -199,8 +198,8 @@ func (r *reportReader) trivy(ctx context.Context) (scan.Report, error) {
 
 // rest are the reports that the gate does not read, and that people and attestations will: they must be there.
 func (r *reportReader) rest(ctx context.Context) error {
-	for digest, kind := range map[string]string{r.reports.SPDX: pipeline.ArtifactSPDX, r.reports.SARIF: pipeline.ArtifactSARIF} {
-		if _, _, err := r.artifact(ctx, digest, kind); err != nil {
+	for _, report := range []struct{ digest, kind string }{{r.reports.SPDX, pipeline.ArtifactSPDX}, {r.reports.SARIF, pipeline.ArtifactSARIF}} {
+		if _, _, err := r.artifact(ctx, report.digest, report.kind); err != nil {
 			return err
 		}
 	}

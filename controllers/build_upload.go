@@ -38,13 +38,15 @@ func (r *BuildReconciler) upload(ctx context.Context, run *buildRun) (ctrl.Resul
 	if wait, due := run.uploadDue(); !due {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
+	limited, cancel := context.WithTimeout(ctx, run.Config.Limits.Build.PassTimeout.Std())
+	defer cancel()
 	before := run.build.DeepCopy()
 	progress := &v1alpha1.CodeScanningUpload{}
 	if known := run.build.Status.CodeScanning; known != nil {
 		progress = known.DeepCopy()
 	}
 	progress.Attempts++
-	failure := run.uploadMissing(ctx, progress)
+	failure := run.uploadMissing(limited, progress)
 	progress.NextAttempt = run.nextUpload(progress.Attempts, failure)
 	run.build.Status.CodeScanning = progress
 	meta.SetStatusCondition(&run.build.Status.Conditions, uploaded(run.build, failure))
@@ -75,9 +77,9 @@ func (run *buildRun) uploadDue() (wait time.Duration, due bool) {
 	return max(wait, time.Second), wait <= 0
 }
 
-// nextUpload is when to try again; nil for never.
+// nextUpload is when to try again; nil for never. A token that is refused may be mended.
 func (run *buildRun) nextUpload(attempts int32, failure error) *metav1.Time {
-	if failure == nil || pipeline.IsTerminal(failure) && !pipeline.IsRetryable(failure) || attempts >= maxUploads {
+	if failure == nil || attempts >= maxUploads || pipeline.IsTerminal(failure) && !pipeline.IsRetryable(failure) && reasonOf(failure) != pipeline.ReasonGitHubTokenInvalid {
 		return nil
 	}
 	pause := retryDelay(attempts-1, string(run.build.UID))
@@ -130,6 +132,11 @@ func (run *buildRun) uploadPlatform(ctx context.Context, p v1alpha1.PlatformRepo
 	if err != nil {
 		return "", err
 	}
+	leave, err := run.enterInspection(ctx, "to upload SARIF")
+	if err != nil {
+		return "", err
+	}
+	defer leave()
 	_, sarif, err := client.ReadArtifact(ctx, repo.Digest(p.SARIF), registry.ArtifactWant{Type: pipeline.ArtifactSARIF, Subject: run.digestOf(p.Platform), Limit: int64(run.Config.Limits.Scan.ReportBytes)})
 	if err != nil {
 		return "", err

@@ -20,7 +20,8 @@ const (
 // DockerfilePolicy says what a Dockerfile must be like before anything is built from it.
 type DockerfilePolicy struct {
 	// extraRules names a ConfigMap of this namespace whose keys *.rego hold rules of the team's own, beside those of the
-	// operator, in any Rego package but main. They can add findings, and take none away. Default: none.
+	// operator, in any Rego package but main, basewright, conftest and system. They can add findings, and take none
+	// away. Default: none.
 	//
 	// +optional
 	ExtraRules *LocalReference `json:"extraRules,omitempty"`
@@ -57,7 +58,7 @@ type PolicyException struct {
 	// +kubebuilder:validation:MaxLength=512
 	Reason string `json:"reason"`
 
-	// expires is when the exception stops counting.
+	// expires is when the exception stops counting, for example 2027-01-31T00:00:00Z.
 	//
 	// +required
 	Expires metav1.Time `json:"expires"`
@@ -147,7 +148,7 @@ type Waiver struct {
 	// +kubebuilder:validation:MaxLength=512
 	Reason string `json:"reason"`
 
-	// expires is when the waiver stops counting.
+	// expires is when the waiver stops counting, for example 2027-01-31T00:00:00Z.
 	//
 	// +required
 	Expires metav1.Time `json:"expires"`

@@ -12,7 +12,8 @@ import (
 // DockerfilePolicy says what a Dockerfile must be like before anything is built from it.
 type DockerfilePolicyApplyConfiguration struct {
 	// extraRules names a ConfigMap of this namespace whose keys *.rego hold rules of the team's own, beside those of the
-	// operator, in any Rego package but main. They can add findings, and take none away. Default: none.
+	// operator, in any Rego package but main, basewright, conftest and system. They can add findings, and take none
+	// away. Default: none.
 	ExtraRules *LocalReferenceApplyConfiguration `json:"extraRules,omitempty"`
 	// failOn is the severity from which a finding refuses the Dockerfile: Deny, or Warn for warnings too. Default: Deny.
 	FailOn *apiv1alpha1.PolicySeverity `json:"failOn,omitempty"`

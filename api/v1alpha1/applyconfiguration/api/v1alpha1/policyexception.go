@@ -16,7 +16,7 @@ type PolicyExceptionApplyConfiguration struct {
 	Rule *string `json:"rule,omitempty"`
 	// reason why, for whoever asks later.
 	Reason *string `json:"reason,omitempty"`
-	// expires is when the exception stops counting.
+	// expires is when the exception stops counting, for example 2027-01-31T00:00:00Z.
 	Expires *v1.Time `json:"expires,omitempty"`
 }
 

@@ -17,7 +17,7 @@ type WaiverApplyConfiguration struct {
 	Package *string `json:"package,omitempty"`
 	// reason why, for whoever asks later.
 	Reason *string `json:"reason,omitempty"`
-	// expires is when the waiver stops counting.
+	// expires is when the waiver stops counting, for example 2027-01-31T00:00:00Z.
 	Expires *v1.Time `json:"expires,omitempty"`
 }
 
