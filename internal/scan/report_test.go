@@ -86,6 +86,18 @@ func TestReadSBOM(t *testing.T) {
 	}
 }
 
+// Syft writes no URL for a package whose distribution it does not know: it is one of a distribution all the same.
+func TestPackagesOfAnUnknownDistributionAreCounted(t *testing.T) {
+	sbom := `{"bomFormat": "CycloneDX", "metadata": {"component": {"version": "` + debian.Manifest + `"}}, "components": [
+		{"type": "library", "name": "zlib1g", "properties": [{"name": "syft:package:type", "value": "deb"}]},
+		{"type": "library", "name": "x", "properties": [{"name": "syft:package:type", "value": "go-module"}]},
+		{"type": "file", "name": "/var/lib/dpkg/status.d/zlib1g"}]}`
+	got, err := ReadSBOM(strings.NewReader(sbom), debian, limits.Scan{})
+	if want := (SBOM{Packages: 2, DistributionPackages: 1}); err != nil || got != want {
+		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	}
+}
+
 func TestReportsOnAnImageWithoutPackages(t *testing.T) {
 	grype, err := ReadGrype(strings.NewReader(reportFile(t, "empty-grype.json")), empty, limits.Scan{})
 	if err != nil || len(grype.Vulnerabilities) != 0 || grype.Distribution != "" {

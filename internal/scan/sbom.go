@@ -17,10 +17,17 @@ type (
 		} `json:"component"`
 	}
 	cyclonedxComponent struct {
-		Type string `json:"type"`
-		PURL string `json:"purl"`
+		Type       string `json:"type"`
+		PURL       string `json:"purl"`
+		Properties []struct {
+			Name  string `json:"name"`
+			Value string `json:"value"`
+		} `json:"properties"`
 	}
 )
+
+// packageType is the property in which Syft says what kind of package it has found.
+const packageType = "syft:package:type"
 
 // distributionTypes are the PURL types of a distribution's packages.
 var distributionTypes = []string{"deb", "apk", "rpm", "alpm"}
@@ -58,9 +65,20 @@ func (s *SBOM) count(c cyclonedxComponent) {
 		return
 	}
 	s.Packages++
-	if slices.Contains(distributionTypes, purlType(c.PURL)) {
+	if c.ofDistribution() {
 		s.DistributionPackages++
 	}
+}
+
+// ofDistribution reports whether a package belongs to a distribution, also where Syft writes no URL for it: it does not,
+// as long as it does not know the distribution.
+func (c cyclonedxComponent) ofDistribution() bool {
+	for _, p := range c.Properties {
+		if p.Name == packageType && slices.Contains(distributionTypes, p.Value) {
+			return true
+		}
+	}
+	return slices.Contains(distributionTypes, purlType(c.PURL))
 }
 
 func purlType(purl string) string {
