@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -90,6 +92,13 @@ func TestRefusals(t *testing.T) {
 			},
 			reason: pipeline.ReasonDockerfilePolicyDenied, says: []string{"team.deny_debug", "no DEBUG in a base image"}},
 
+		"rules that would end whoever evaluates them": {
+			image: strict(ns, "bomb", "FROM scratch\n"+conforming),
+			change: func(i *v1alpha1.BaseImage) {
+				i.Spec.DockerfilePolicy.ExtraRules = &v1alpha1.LocalReference{Name: "bomb"}
+			},
+			reason: pipeline.ReasonPolicyBudgetExceeded, says: []string{"spec.dockerfilePolicy.extraRules", "simplify them"}},
+
 		"a shell under another name": {
 			image:  strict(ns, "shell", withAlpine+"FROM scratch\nCOPY --from=alpine /bin/busybox /opt/tool\n"+conforming),
 			reason: pipeline.ReasonInspectionFailed, says: []string{"no-shell", "/opt/tool", "spec.tests.shells"}, jobs: []string{"amd64"}},
@@ -153,6 +162,9 @@ func TestRefusals(t *testing.T) {
 			},
 			reason: pipeline.ReasonTestsFailed, jobs: []string{"amd64", "scan", "test-amd64"}, says: []string{"linux/amd64 failed command", "read-only file system", "/probes/here"}},
 	}
+	bomb, err := os.ReadFile(filepath.Join(checkout, "internal", "rules", "testdata", "stack.rego"))
+	must(t, err)
+	create(t, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "bomb"}, Data: map[string]string{"bomb.rego": string(bomb)}})
 	create(t, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "team-rules"}, Data: map[string]string{
 		"debug.rego": "package team\n\ndeny_debug contains \"no DEBUG in a base image\" if {\n\tsome i\n\tinput[i].Cmd == \"env\"\n\t\"DEBUG\" in input[i].Value\n}\n"}})
 	for name, tc := range tests {
