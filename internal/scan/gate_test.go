@@ -2,6 +2,7 @@ package scan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -122,6 +123,81 @@ func TestJudge(t *testing.T) {
 				t.Errorf("%v does not say that the waiver has expired", v.Err())
 			}
 		})
+	}
+}
+
+// What lets one of the CVEs of an advisory pass says nothing about the others.
+func TestAnAdvisoryPassesWithAllOfItsCVEs(t *testing.T) {
+	const advisory, one, two = "ELSA-2024-1", "CVE-2024-0001", "CVE-2024-9999"
+	both := []string{one, two}
+	many := append([]string{one, two}, strings.Fields(strings.Repeat("CVE-2024-0001 ", maxAliases-1))...)
+	unread := append(slices.Clone(many[:maxAliases]), "CVE-2024-3")
+	tests := map[string]struct {
+		ids    []string
+		waived map[string]time.Duration // until when
+		passes bool
+		// expired waivers that would have mattered.
+		expired int
+	}{
+		"none":                  {both, nil, false, 0},
+		"the first":             {both, map[string]time.Duration{one: time.Hour}, false, 0},
+		"the second":            {both, map[string]time.Duration{two: time.Hour}, false, 0},
+		"both":                  {both, map[string]time.Duration{one: time.Hour, two: time.Hour}, true, 0},
+		"both in small letters": {both, map[string]time.Duration{strings.ToLower(one): time.Hour, strings.ToLower(two): time.Hour}, true, 0},
+		"both, of which the scanner has one small": {[]string{one, strings.ToLower(two)}, map[string]time.Duration{one: time.Hour}, false, 0},
+		"both, one of them expired":                {both, map[string]time.Duration{one: time.Hour, two: -time.Hour}, false, 1},
+		"the first, which is expired":              {both, map[string]time.Duration{one: -time.Hour}, false, 0},
+		"the advisory":                             {both, map[string]time.Duration{advisory: time.Hour}, true, 0},
+		"the advisory in small letters":            {both, map[string]time.Duration{strings.ToLower(advisory): time.Hour}, true, 0},
+		"the advisory, expired":                    {both, map[string]time.Duration{advisory: -time.Hour}, false, 1},
+		"another name of the advisory":             {append([]string{"GHSA-1"}, both...), map[string]time.Duration{"GHSA-1": time.Hour}, false, 0},
+		"the only one":                             {both[:1], map[string]time.Duration{one: time.Hour}, true, 0},
+		"all that are read, and more are there":    {unread, map[string]time.Duration{one: time.Hour, two: time.Hour}, false, 0},
+		"the advisory, of which not all are read":  {unread, map[string]time.Duration{advisory: time.Hour}, true, 0},
+	}
+	for desc, tt := range tests {
+		t.Run(desc, func(t *testing.T) {
+			v := of(vulnerability(Grype, advisory, Critical, "2"), func(v *Vulnerability) { v.Aliases = slices.Clone(tt.ids) })
+			v, err := checked(v, debian)
+			if err != nil {
+				t.Fatal(err)
+			}
+			in, documents := gate(platform("linux/amd64", v)), []string{}
+			for id, left := range tt.waived {
+				in.Policy.Waivers = append(in.Policy.Waivers, waiver(id, "", left))
+				if left > 0 {
+					documents = append(documents, documentOf(statementOf(id, "fixed", "", product(busybox))))
+				}
+			}
+			waived := Judge(in)
+			if (waived.Err() == nil) != tt.passes || len(waived.Expired) != tt.expired || len(waived.Unused) > 0 {
+				t.Errorf("waived: %v, %d expired, unused %v", waived.Err(), len(waived.Expired), waived.Unused)
+			}
+			in.Policy.Waivers = nil
+			if err := judgeWith(t, in, documents...).Err(); (err == nil) != tt.passes {
+				t.Errorf("ruled out by VEX: %v", err)
+			}
+		})
+	}
+}
+
+// Two reports may name different CVEs of an advisory, together more than are kept.
+func TestMoreCVEsOfAnAdvisoryThanAreKept(t *testing.T) {
+	var all []v1alpha1.Waiver
+	part := func(from int) Vulnerability {
+		return of(vulnerability(Grype, "ELSA-2024-1", Critical, "2"), func(v *Vulnerability) {
+			for i := range maxAliases {
+				v.Aliases = append(v.Aliases, fmt.Sprintf("CVE-2024-%d", from+i))
+			}
+		})
+	}
+	first, second := part(0), part(1)
+	for _, id := range first.Aliases {
+		all = append(all, waiver(id, "", time.Hour))
+	}
+	wantTerminal(t, Judge(withPolicy(gate(platform("linux/amd64", first), platform("linux/arm64", second)), waivers(all...))).Err(), pipeline.ReasonVulnerabilitiesFound, false)
+	if err := Judge(withPolicy(gate(platform("linux/amd64", first)), waivers(all...))).Err(); err != nil {
+		t.Errorf("as many as are kept: %v", err)
 	}
 }
 
@@ -306,6 +382,42 @@ func TestPackagesThatNobodyCanJudgeRefuseTheImage(t *testing.T) {
 	in.Policy.Trivy.FailOn = v1alpha1.ThresholdNever
 	if err := Judge(in).Err(); err != nil {
 		t.Errorf("nothing refuses an image, and yet: %v", err)
+	}
+}
+
+// A distribution that Trivy names is of no use where it sees none of its packages.
+func TestPackagesThatGrypeDoesNotKnowAndTrivyDoesNotSeeRefuseTheImage(t *testing.T) {
+	unseen := platform("linux/arm64")
+	unseen.Grype.Distribution, unseen.Trivy.Packages, unseen.Trivy.DistributionPackages = "", 1, 0
+	in := gate(platform("linux/amd64"), unseen)
+	v := Judge(in)
+	wantTerminal(t, v.Err(), pipeline.ReasonScanIncomplete, false)
+	if want := "linux/arm64: Grype does not know the distribution of 6 packages, and Trivy sees none of them: keep /etc/os-release"; !strings.HasPrefix(v.Err().Error(), want) {
+		t.Errorf("got %q", v.Err())
+	}
+	in.Policy.Grype.FailOn, in.Policy.Trivy.FailOn = v1alpha1.ThresholdNever, v1alpha1.ThresholdNever
+	if v := Judge(in); v.Err() != nil || !strings.Contains(v.Message(), "Grype does not know the distribution of the 6 packages on linux/arm64, and Trivy sees none of them") {
+		t.Errorf("got %v, %q", v.Err(), v.Message())
+	}
+}
+
+// What is cut off a message should matter least.
+func TestUnusedWaiversComeLastAndAreSummedUp(t *testing.T) {
+	p := platform("linux/amd64", vulnerability(Grype, cve, Low, ""))
+	p.Trivy.Distribution = ""
+	var all []v1alpha1.Waiver
+	for i := range 40 {
+		all = append(all, waiver(fmt.Sprint("CVE-", i), "", time.Hour))
+	}
+	const begin = "in 7 packages; Trivy does not know the distribution of the packages on linux/amd64; Grype alone sees 1, the worst CVE-2022-48174 in busybox-static; "
+	for n, end := range map[int]string{
+		3:  "nothing needs the waiver of CVE-0; nothing needs the waiver of CVE-1; nothing needs the waiver of CVE-2",
+		4:  "4 waivers are not needed",
+		40: "40 waivers are not needed",
+	} {
+		if got := Judge(withPolicy(gate(p), waivers(all[:n]...))).Message(); !strings.HasSuffix(got, begin+end) {
+			t.Errorf("%d: got %q", n, got)
+		}
 	}
 }
 

@@ -26,6 +26,8 @@ func (p PlatformInput) note() string {
 		return fmt.Sprintf("Trivy found %d packages on %s, of which Syft and Grype see none", trivy.Packages, p.Platform)
 	case p.distributionUnknown(Grype) && p.distributionUnknown(Trivy):
 		return fmt.Sprintf("neither scanner knows the distribution of the %d packages on %s: keep /etc/os-release of the base image", syft.DistributionPackages, p.Platform)
+	case p.unjudged():
+		return fmt.Sprintf("Grype does not know the distribution of the %d packages on %s, and Trivy sees none of them: keep /etc/os-release and the package database of the base image", syft.DistributionPackages, p.Platform)
 	case p.distributionUnknown(Grype):
 		return fmt.Sprintf("Grype does not know the distribution of the packages on %s", p.Platform)
 	case p.distributionUnknown(Trivy):
@@ -49,16 +51,27 @@ func (p PlatformInput) distributionUnknown(scanner string) bool {
 	return p.Trivy.Distribution == ""
 }
 
-// unjudged refuses an image with packages of a distribution that no scanner knows: a Dockerfile that overwrites
+// unjudged reports whether no scanner could look at the packages of the distribution: neither knows it, or Trivy may know
+// it but sees none of the packages.
+func (p PlatformInput) unjudged() bool {
+	return p.distributionUnknown(Grype) && (p.distributionUnknown(Trivy) || p.Trivy.DistributionPackages == 0)
+}
+
+// unjudged refuses an image with packages of a distribution that no scanner could look at: a Dockerfile that overwrites
 // /etc/os-release brings that about. Where no severity refuses anything, this doesn't either.
 func (v *Verdict) unjudged() error {
 	if v.in.Policy.Grype.FailOn == v1alpha1.ThresholdNever && v.in.Policy.Trivy.FailOn == v1alpha1.ThresholdNever {
 		return nil
 	}
 	for _, p := range v.in.Platforms {
-		if p.distributionUnknown(Grype) && p.distributionUnknown(Trivy) {
-			return pipeline.Terminalf(pipeline.ReasonScanIncomplete, "%s: neither scanner knows the distribution of %d packages, and so none of their vulnerabilities: keep /etc/os-release, /etc/debian_version and the like of the base image, or set failOn of spec.scan.grype and spec.scan.trivy to Never", p.Platform, p.SBOM.DistributionPackages)
+		if !p.unjudged() {
+			continue
 		}
+		problem := "neither scanner knows the distribution of %d packages, and so none of their vulnerabilities: keep /etc/os-release, /etc/debian_version and the like of the base image"
+		if !p.distributionUnknown(Trivy) {
+			problem = "Grype does not know the distribution of %d packages, and Trivy sees none of them: keep /etc/os-release and the package database of the base image as they are there"
+		}
+		return pipeline.Terminalf(pipeline.ReasonScanIncomplete, "%s: "+problem+", or set failOn of spec.scan.grype and spec.scan.trivy to Never", p.Platform, p.SBOM.DistributionPackages)
 	}
 	return nil
 }
