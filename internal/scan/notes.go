@@ -24,6 +24,13 @@ func (p PlatformInput) note() string {
 		return "no packages were found on " + p.Platform + ", so nothing could be judged there"
 	case syft.Packages == 0:
 		return fmt.Sprintf("Trivy found %d packages on %s, of which Syft and Grype see none", trivy.Packages, p.Platform)
+	}
+	return p.distributionNote()
+}
+
+func (p PlatformInput) distributionNote() string {
+	syft, trivy := p.SBOM, p.Trivy
+	switch {
 	case p.distributionUnknown(Grype) && p.distributionUnknown(Trivy):
 		return fmt.Sprintf("neither scanner knows the distribution of the %d packages on %s: keep /etc/os-release of the base image", syft.DistributionPackages, p.Platform)
 	case p.unjudged():
