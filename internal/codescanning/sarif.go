@@ -18,8 +18,8 @@ const (
 	maxCompressed = 10_000_000
 	maxRuns       = 20
 	maxResults    = 25_000
-	// maxSARIF is ours: more would not be compressed to as much as GitHub takes.
-	maxSARIF = 256 << 20
+	// maxSARIF is ours: it is held several times over while it is rewritten.
+	maxSARIF = 32 << 20
 )
 
 // Parts of SARIF 2.1.0 that are looked at (https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html). What is not
@@ -44,7 +44,7 @@ type (
 // GitHub knows an alert again.
 func compressed(r Request) ([]byte, error) {
 	if len(r.SARIF) > maxSARIF {
-		return nil, tooLarge(len(r.SARIF))
+		return nil, refused("Trivy's findings have %d bytes, at most %d are uploaded: update the packages that have the most, or leave out spec.scan.github", len(r.SARIF), maxSARIF)
 	}
 	rewritten, err := rewrite(r)
 	if err != nil {
@@ -55,7 +55,7 @@ func compressed(r Request) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compressing SARIF: %w", err)
 	}
-	if _, err := w.Write(rewritten); err != nil {
+	if err := json.NewEncoder(w).Encode(rewritten); err != nil {
 		return nil, fmt.Errorf("compressing SARIF: %w", err)
 	}
 	if err := w.Close(); err != nil {
@@ -71,7 +71,8 @@ func tooLarge(size int) error {
 	return refused("Trivy's findings have %d bytes, GitHub takes %d when they are compressed: update the packages that have the most, or leave out spec.scan.github", size, maxCompressed)
 }
 
-func rewrite(r Request) ([]byte, error) {
+// rewrite leaves encoding to the caller, which needs no copy of the whole.
+func rewrite(r Request) (any, error) {
 	var log fields
 	if err := json.Unmarshal(r.SARIF, &log); err != nil {
 		return nil, notSARIF(err)
@@ -87,13 +88,17 @@ func rewrite(r Request) ([]byte, error) {
 	if len(runs) == 0 || len(runs) > maxRuns {
 		return nil, notSARIF(fmt.Errorf("it has %d runs, GitHub takes 1 to %d", len(runs), maxRuns))
 	}
+	delete(log, "runs") // One copy less to hold.
 	for _, run := range runs {
 		if err := r.rewriteRun(run); err != nil {
 			return nil, err
 		}
 	}
-	log["runs"] = encode(runs)
-	return encode(log), nil
+	rewritten := map[string]any{"runs": runs}
+	for name, raw := range log {
+		rewritten[name] = raw
+	}
+	return rewritten, nil
 }
 
 func notSARIF(err error) error {
@@ -105,6 +110,7 @@ func (r Request) rewriteRun(run fields) error {
 	if err := json.Unmarshal(run["results"], &results); err != nil {
 		return notSARIF(err)
 	}
+	delete(run, "results")
 	if len(results) > maxResults {
 		return refused("Trivy has %d findings, GitHub takes %d: update the packages that have the most, or leave out spec.scan.github", len(results), maxResults)
 	}

@@ -161,6 +161,15 @@ func TestUpload(t *testing.T) {
 	}
 }
 
+// As the pattern of spec.scan.github.repository has it.
+func TestOwnersMayHaveUnderscores(t *testing.T) {
+	_, _, r := start(t, nil)
+	r.Repository = "octo_corp/base_images"
+	if endpoint, err := r.endpoint(); err != nil || !strings.HasSuffix(endpoint, "/repos/octo_corp/base_images/code-scanning/sarifs") {
+		t.Errorf("got %s, %v", endpoint, err)
+	}
+}
+
 func TestAlertsPointWhereTrivySaysUnlessThereIsAPath(t *testing.T) {
 	g, c, r := start(t, nil)
 	if _, err := c.Upload(t.Context(), r); err != nil {
@@ -241,6 +250,8 @@ func TestWhatGitHubWouldNotTakeIsNotSent(t *testing.T) {
 		"SARIF with a location of words": {func(r *Request) { r.SARIF = []byte(`{"version":"2.1.0","runs":[{"results":[{"locations":"here"}]}]}`) }, pipeline.ReasonReportInvalid},
 		"more runs than GitHub takes":    {func(r *Request) { r.SARIF = []byte(`{"version":"2.1.0","runs":[` + strings.Repeat("{},", 20) + `{}]}`) }, pipeline.ReasonReportInvalid},
 		"more results than GitHub takes": {func(r *Request) { r.SARIF = results(maxResults + 1) }, pipeline.ReasonCodeScanningRefused},
+		"more bytes than are looked at":  {func(r *Request) { r.SARIF = append(r.SARIF, bytes.Repeat([]byte(" "), 32<<20)...) }, pipeline.ReasonCodeScanningRefused},
+		"an owner that begins with a _":  {func(r *Request) { r.Repository = "_octo/a" }, pipeline.ReasonCodeScanningRefused},
 		"more bytes than GitHub takes":   {func(r *Request) { r.SARIF = noise(maxCompressed + 1000) }, pipeline.ReasonCodeScanningRefused},
 	}
 	for desc, tt := range tests {

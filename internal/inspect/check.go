@@ -19,6 +19,7 @@ const (
 	CheckNoPackageDatabase = "no-package-database"
 	CheckNoSetuid          = "no-setuid"
 	CheckNoWorldWritable   = "no-world-writable"
+	CheckReservedPath      = "reserved-path"
 	CheckLabel             = "label"
 	CheckSize              = "size"
 )
@@ -142,6 +143,9 @@ func checkContents(f Facts, p Policy) []Finding {
 	}
 	if f.WorldWritable.Total > 0 {
 		all = append(all, found(CheckNoWorldWritable, "the image has directories that everybody may write to: %s: RUN chmod o-w on them, or chmod +t if they are shared as /tmp is", f.WorldWritable)...)
+	}
+	if f.HasReserved {
+		all = append(all, found(CheckReservedPath, "the image has something at /%s, where the runtime tests mount their probe, and which they would not see: put it elsewhere", reservedPath)...)
 	}
 	return all
 }

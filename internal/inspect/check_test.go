@@ -62,6 +62,10 @@ func TestCheck(t *testing.T) {
 		}},
 		"everything that can be allowed": {func(f *Facts, p *Policy) { all(f); p.Shells, p.PackageManagers, p.SetuidFiles = true, true, true },
 			map[string][]string{CheckNoWorldWritable: {"/data"}}},
+		"something where the probe will be, whatever is allowed": {func(f *Facts, p *Policy) {
+			f.HasReserved, p.Shells, p.PackageManagers, p.SetuidFiles = true, true, true, true
+		},
+			map[string][]string{CheckReservedPath: {"/basewright-probe", "runtime tests", "elsewhere"}}},
 		"many paths": {func(f *Facts, _ *Policy) {
 			f.Shells = Paths{List: []string{"/1", "/2", "/3", "/4", "/5", "/6"}, Total: 17}
 		}, map[string][]string{CheckNoShell: {`"/1", "/2", "/3", "/4", "/5" and 12 more:`}}},

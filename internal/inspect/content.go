@@ -20,31 +20,44 @@ const (
 	window = 64 << 10
 )
 
-// shellMarkers are what shells have inside, whatever they are called. They are joined here so that a program with this
-// package inside is not one.
-var shellMarkers = newMarkers(
-	[]string{"BusyBox", " v1."},
-	[]string{"oybox", " %s multicall"}, []string{"oybox", " %s%s multicall"}, []string{" multicall binary", ": https://landley.net"},
-	[]string{"GNU bash", ", version %s"},
-	[]string{"EOF in backquote", " substitution"}, // dash, and the ash of busybox
-	[]string{"MIRBSD KSH", " R"}, []string{"LEGACY KSH", " R"},
-	[]string{"zsh %s", " (%s-%s-%s)"},
-	[]string{"Yet another shell", ", version %s"},
-	[]string{"tcsh %d", ".%.2d.%.2d"},
-)
+// programMarkers are what shells and package managers have inside, whatever they are called. They are joined here so that
+// a program with this package inside is not one.
+var programMarkers = newMarkers(shellMarkers, managerMarkers)
+
+var shellMarkers = [][]string{
+	{"BusyBox", " v1."},
+	{"oybox", " %s multicall"}, {"oybox", " %s%s multicall"}, {" multicall binary", ": https://landley.net"},
+	{"GNU bash", ", version %s"},
+	{"EOF in backquote", " substitution"}, // dash, and the ash of busybox
+	{"MIRBSD KSH", " R"}, {"LEGACY KSH", " R"},
+	{"zsh %s", " (%s-%s-%s)"},
+	{"Yet another shell", ", version %s"},
+	{"tcsh %d", ".%.2d.%.2d"},
+}
+
+// managerMarkers know dpkg and dpkg-deb by messages of theirs that no other program has. What sets their variables is no
+// mark: Perl does too.
+var managerMarkers = [][]string{
+	{"error reading from", " dpkg-deb pipe"},
+	{"is not a Debian binary", " archive (try dpkg-split?)"},
+}
 
 // markers finds any of some strings in one pass, most bytes of which it doesn't look at: shift says by the last two bytes
 // of a window as long as the shortest string how far away the next place is where one can end.
 type markers struct {
 	patterns    []string
+	means       []state
 	least, most int
 	shift       [1 << 16]uint8
 }
 
-func newMarkers(parts ...[]string) *markers {
+func newMarkers(shells, managers [][]string) *markers {
 	m := &markers{least: window}
-	for _, p := range parts {
-		m.patterns = append(m.patterns, strings.Join(p, ""))
+	for _, p := range shells {
+		m.patterns, m.means = append(m.patterns, strings.Join(p, "")), append(m.means, isShell)
+	}
+	for _, p := range managers {
+		m.patterns, m.means = append(m.patterns, strings.Join(p, "")), append(m.means, isManager)
 	}
 	for _, p := range m.patterns {
 		m.least, m.most = min(m.least, len(p)), max(m.most, len(p))
@@ -61,43 +74,41 @@ func newMarkers(parts ...[]string) *markers {
 	return m
 }
 
-func (m *markers) in(b []byte) bool {
+// in returns isShell, isManager, or both.
+func (m *markers) in(b []byte) (st state) {
 	for i := m.least - 2; i+1 < len(b); {
 		skip := int(m.shift[uint16(b[i])<<8|uint16(b[i+1])])
-		if skip == 0 && m.at(b[i+2-m.least:]) {
-			return true
+		if skip == 0 {
+			st |= m.at(b[i+2-m.least:])
 		}
 		i += max(skip, 1)
 	}
-	return false
+	return st
 }
 
-func (m *markers) at(b []byte) bool {
-	for _, p := range m.patterns {
+func (m *markers) at(b []byte) state {
+	for i, p := range m.patterns {
 		if len(b) >= len(p) && string(b[:len(p)]) == p {
-			return true
+			return m.means[i]
 		}
 	}
-	return false
+	return 0
 }
 
-// shellInside looks for a shell in a program of which start was read. All of it is looked at, so that a shell can't be
-// pushed out of sight.
-func (s *scan) shellInside(program io.Reader, start int) (bool, error) {
+// inside looks for a shell and a package manager in a program of which start was read. All of it is looked at, so that
+// neither can be pushed out of sight, and one does not hide the other.
+func (s *scan) inside(program io.Reader, start int) (st state, err error) {
 	for n := start; ; {
 		if s.searched += int64(n); s.searched > int64(s.limits.ImageBytes) {
-			return false, &registry.TooLargeError{What: "the programs of the image, with their holes,", Limit: int64(s.limits.ImageBytes)}
+			return st, &registry.TooLargeError{What: "the programs of the image, with their holes,", Limit: int64(s.limits.ImageBytes)}
 		}
-		if shellMarkers.in(s.buffer[:n]) {
-			return true, nil
+		if st |= programMarkers.in(s.buffer[:n]); st == isShell|isManager || n < len(s.buffer) {
+			return st, nil
 		}
-		if n < len(s.buffer) {
-			return false, nil
-		}
-		keep := copy(s.buffer, s.buffer[n-shellMarkers.most+1:n])
+		keep := copy(s.buffer, s.buffer[n-programMarkers.most+1:n])
 		more, err := fill(program, s.buffer[keep:])
 		if err != nil || more == 0 {
-			return false, err
+			return st, err
 		}
 		n = keep + more
 	}

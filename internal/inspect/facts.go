@@ -41,10 +41,12 @@ type Facts struct {
 	// Env has what the config says of PATH, and of where certificates, time zones and libraries are; at most 128 bytes each.
 	Env map[string]string
 
-	// Shells are programs and links that have the name of a shell, and programs that have a shell inside. A link counts
-	// even if it leads nowhere, since a mount can change that, but not to a directory; a script counts if its interpreter is there.
+	// Shells are programs and links that have the name of a shell, and programs that have a shell inside. An ELF file is a
+	// program whatever its mode. A link counts even if it leads nowhere, since a mount can change
+	// that, but not to a directory; a script counts if its interpreter is there.
 	Shells Paths
-	// PackageManagers are programs and links that have the name of one, and modules that Python or Node run as one.
+	// PackageManagers are programs and links that have the name of one, programs that have dpkg inside, and modules that
+	// Python or Node run as one.
 	PackageManagers Paths
 	// PackageDatabases are what package managers keep of what is installed. The directory /var/lib/dpkg/status.d of
 	// distroless images is not one: it is the inventory that scanners read, and no package manager uses it.
@@ -55,6 +57,8 @@ type Facts struct {
 	WorldWritable Paths
 	// Passwd has the users of /etc/passwd; nil without one.
 	Passwd *Accounts
+	// HasReserved: there is something at /basewright-probe.
+	HasReserved bool
 	// HasZoneinfo: there are files in /usr/share/zoneinfo.
 	HasZoneinfo bool
 	// HasCABundle: what SSL_CERT_FILE names, /etc/ssl/certs/ca-certificates.crt without it, is there and not empty.
@@ -119,6 +123,7 @@ func (f *Facts) configured(config v1.Config) {
 func (f *Facts) shown(v *view, accounts map[string]*Accounts) {
 	places := placesOf(v)
 	for p, st := range v.paths {
+		f.HasReserved = f.HasReserved || st&present != 0 && isReserved(p)
 		switch {
 		case st&present == 0:
 		case st&isDir != 0 && st&isWorldWritable != 0:
@@ -141,7 +146,7 @@ func (f *Facts) file(v *view, p string, st state) {
 	if st&isShell != 0 || isShellName(p) && v.program(p, st) && v.interpreted(p) {
 		f.Shells.add(p)
 	}
-	if isManagerName(p) && v.program(p, st) || isManagerModule(p) {
+	if st&isManager != 0 || isManagerName(p) && v.program(p, st) || isManagerModule(p) {
 		f.PackageManagers.add(p)
 	}
 	for bit, list := range map[state]*Paths{isSetuid: &f.Setuid, isSetgid: &f.Setgid, hasCapabilities: &f.Capabilities} {
@@ -162,7 +167,7 @@ func (f *Facts) place(in places, p string) {
 // program reports whether a name may be run: /var/lib/rpm may well be a link to a directory.
 func (v *view) program(p string, st state) bool {
 	if st&isSymlink == 0 {
-		return st&(isExecutable|isLink) != 0
+		return st&(isExecutable|isLink|isELF) != 0
 	}
 	_, target := v.find(p)
 	return target&isDir == 0

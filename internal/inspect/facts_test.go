@@ -3,6 +3,7 @@ package inspect
 import (
 	"archive/tar"
 	"bytes"
+	"debug/elf"
 	"fmt"
 	"maps"
 	"slices"
@@ -73,6 +74,10 @@ func TestFactsOfTheFileSystem(t *testing.T) {
 		"a link to nowhere is a shell":                              {[]layer{{symlink("bin/sh", "busybox")}}, []string{"shell /bin/sh"}},
 		"a directory is no shell":                                   {[]layer{{dir("usr/share/locale/sh"), dir("usr/share/fish")}}, nil},
 		"what can't be executed is no shell":                        {[]layer{{with(0o644, file("share/completions/bash", "x"))}}, nil},
+		"a program that can't be executed is a shell by its name":   {[]layer{{with(0o644, file("opt/sh", x86)), with(0o600, file("opt/rpm", elf.ELFMAG)), with(0o644, file("opt/app", x86))}}, []string{"manager /opt/rpm", "shell /opt/sh"}},
+		"a program and a text of one path, neither executable":      {[]layer{{with(0o644, file("sh", x86)), with(0o644, file("sh", "x"))}}, []string{"shell /sh"}},
+		"a program that a text replaces":                            {[]layer{{with(0o644, file("sh", x86))}, {with(0o644, file("sh", "x"))}}, nil},
+		"shells with rare names":                                    {[]layer{{file("bin/rc", "x"), file("bin/static-sh", "x"), file("bin/es", "x")}}, []string{"shell /bin/rc", "shell /bin/static-sh"}},
 		"names are told apart by case":                              {[]layer{{file("bin/sh", "x")}, {gone("bin/.wh.SH"), file("bin/Bash", "x")}}, []string{"shell /bin/sh"}},
 		"a word that begins like a shell is none":                   {[]layer{{file("bin/shred", "x"), file("bin/nut", "x")}}, nil},
 		"busybox under another name":                                {[]layer{{file("bin/tool", busybox)}}, []string{"shell /bin/tool"}},
@@ -89,6 +94,10 @@ func TestFactsOfTheFileSystem(t *testing.T) {
 
 		"package managers by name": {[]layer{{file("sbin/apk", "x"), file("usr/bin/pip3.14", "x"), symlink("usr/bin/dpkg", "/bin/true"), with(0o644, file("doc/npm", "x"))}},
 			[]string{"manager /sbin/apk", "manager /usr/bin/dpkg", "manager /usr/bin/pip3.14"}},
+		"dpkg under another name":                   {[]layer{{with(0o644, file("a", inside(70_000, "error reading from dpkg-deb pipe")))}}, []string{"manager /a"}},
+		"dpkg-deb under another name, by two links": {[]layer{{file("a", inside(100, "'%.250s' is not a Debian binary archive (try dpkg-split?)")), link("b", "a")}, {gone(".wh.a")}}, []string{"manager /b"}},
+		"a shell does not hide a package manager":   {[]layer{{file("a", inside(100, "BusyBox v1."+strings.Repeat("\x00", 3*window)+"error reading from dpkg-deb pipe"))}}, []string{"manager /a", "shell /a"}},
+		"a text about dpkg is none":                 {[]layer{{file("a", "error reading from dpkg-deb pipe")}}, nil},
 		"package managers as modules": {[]layer{{with(0o644, file("usr/lib/python3/dist-packages/pip/__main__.py", "x")), file("usr/lib/node_modules/npm/bin/npm-cli.js", "x")}},
 			[]string{"manager /usr/lib/node_modules/npm/bin/npm-cli.js", "manager /usr/lib/python3/dist-packages/pip/__main__.py"}},
 		"databases of packages": {[]layer{{file("lib/apk/db/installed", "P:x"), file("var/lib/dpkg/status", "Package: x"), file("var/lib/rpm/rpmdb.sqlite", "x"), dir("usr/lib/sysimage/rpm"), file("var/lib/pacman/local/x/desc", "x")}},
@@ -147,6 +156,32 @@ func TestFactsOfTheFileSystem(t *testing.T) {
 			got := summary(factsOf(t, tt.layers...))
 			if !slices.Equal(got, tt.want) {
 				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// The tests mount their probe there, and would not see what the image has.
+func TestTheReservedPath(t *testing.T) {
+	type layer = []entry
+	for desc, tt := range map[string]struct {
+		layers []layer
+		want   bool
+	}{
+		"nothing":                       {[]layer{{file("app", x86)}}, false},
+		"a file":                        {[]layer{{file("basewright-probe", "x")}}, true},
+		"a directory":                   {[]layer{{dir("basewright-probe/")}}, true},
+		"a file in it":                  {[]layer{{file("./basewright-probe/probe", "x")}}, true},
+		"a symbolic link":               {[]layer{{symlink("basewright-probe", "tmp")}}, true},
+		"a hard link":                   {[]layer{{file("app", x86), link("basewright-probe", "app")}}, true},
+		"a pipe":                        {[]layer{{entry{name: "basewright-probe", flag: tar.TypeFifo}}}, true},
+		"removed by an upper layer":     {[]layer{{file("basewright-probe/probe", "x")}, {gone(".wh.basewright-probe")}}, false},
+		"a name that begins so":         {[]layer{{file("basewright-probes", "x")}}, false},
+		"a file of that name elsewhere": {[]layer{{file("opt/basewright-probe", "x")}}, false},
+	} {
+		t.Run(desc, func(t *testing.T) {
+			if got := factsOf(t, tt.layers...).HasReserved; got != tt.want {
+				t.Errorf("got %v", got)
 			}
 		})
 	}
@@ -283,8 +318,8 @@ func TestListsAreBoundedAndSorted(t *testing.T) {
 }
 
 func TestEveryMarkerIsFoundWhereverReadsEnd(t *testing.T) {
-	for _, pattern := range shellMarkers.patterns {
-		for _, at := range []int{len(x86), 4000, window - len(pattern), window - len(pattern) + 1, window - len(pattern)/2, window, 3*window - shellMarkers.most, 3*window - 1} {
+	for i, pattern := range programMarkers.patterns {
+		for _, at := range []int{len(x86), 4000, window - len(pattern), window - len(pattern) + 1, window - len(pattern)/2, window, 3*window - programMarkers.most, 3*window - 1} {
 			content := inside(at, pattern)
 			s := &scan{buffer: make([]byte, window), limits: limits.Registry{ImageBytes: 1 << 30}}
 			r := iotest.HalfReader(bytes.NewReader([]byte(content)))
@@ -292,11 +327,11 @@ func TestEveryMarkerIsFoundWhereverReadsEnd(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if found, err := s.shellInside(r, n); !found || err != nil {
+			if found, err := s.inside(r, n); found != programMarkers.means[i] || err != nil {
 				t.Errorf("%q at %d: %v, %v", pattern, at, found, err)
 			}
 			broken := strings.Replace(content, pattern, pattern[:len(pattern)-1]+"\x01", 1)
-			if shellMarkers.in([]byte(broken)) {
+			if programMarkers.in([]byte(broken)) != 0 {
 				t.Errorf("half of %q is enough", pattern)
 			}
 		}

@@ -2,7 +2,9 @@ package inspect
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
+	"debug/elf"
 	"errors"
 	"fmt"
 	"io"
@@ -188,6 +190,9 @@ func (s *scan) file(archive io.Reader, name string, st state, own *layer) error 
 		return err
 	}
 	head := s.buffer[:n]
+	if bytes.HasPrefix(head, []byte(elf.ELFMAG)) {
+		own.paths[name] |= isELF
+	}
 	if m, order, ok := machine(head); ok {
 		if st, err = s.program(archive, n, name, st, own); err != nil {
 			return err
@@ -211,11 +216,8 @@ func (s *scan) program(archive io.Reader, read int, name string, st state, own *
 	} else {
 		own.inode(name).hiddenELF = true
 	}
-	shell, err := s.shellInside(archive, read)
-	if shell {
-		st |= isShell
-	}
-	return st, err
+	inside, err := s.inside(archive, read)
+	return st | inside, err
 }
 
 // native fails for a file that shows and that the platform doesn't run.

@@ -2,11 +2,11 @@ package inspect
 
 import "strings"
 
-// shells, by the name of their program. Names that are ordinary words or codes of languages are left out: rc, es.
+// shells, by the name of their program. Names that are codes of languages are left out: es.
 var shells = set(`
 	sh ash bash dash hush lash msh ksh lksh mksh oksh pdksh rksh yash zsh rbash rzsh posh sash fish csh tcsh bsh osh ysh
 	nu nushell elvish xonsh ion pwsh powershell busybox toybox bash-static mksh-static zsh-static ksh93 zsh5
-	busybox.static busybox-static busybox-extras busybox.suid busybox.nosuid sh.distrib`)
+	rc static-sh busybox.static busybox-static busybox-extras busybox.suid busybox.nosuid sh.distrib`)
 
 // managers of packages, by the name of their program.
 var managers = set(`
@@ -37,6 +37,11 @@ func set(names string) map[string]bool {
 	}
 	return all
 }
+
+// reservedPath is where a test pod has its probe: what an image has there would be hidden from the tests.
+const reservedPath = "basewright-probe"
+
+func isReserved(p string) bool { return p == reservedPath || strings.HasPrefix(p, reservedPath+"/") }
 
 func isShellName(p string) bool   { return named(p, shells) }
 func isManagerName(p string) bool { return named(p, managers) }

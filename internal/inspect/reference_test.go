@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"archive/tar"
+	"debug/elf"
 	"errors"
 	"fmt"
 	"io"
@@ -30,6 +31,7 @@ type node struct {
 type content struct {
 	mode  int64
 	shell bool
+	elf   bool
 }
 
 func directory() *node {
@@ -116,7 +118,7 @@ func (n *node) node(e entry, lower *node) (*node, error) {
 	case e.symlink != "":
 		return &node{target: e.symlink}, nil
 	case e.link == "":
-		return &node{content: &content{mode: e.mode, shell: strings.Contains(e.content, "BusyBox v1.")}}, nil
+		return &node{content: &content{mode: e.mode, shell: strings.Contains(e.content, "BusyBox v1."), elf: strings.HasPrefix(e.content, elf.ELFMAG)}}, nil
 	}
 	dir, base := path.Split(clean(e.link))
 	parent, place, err := n.at(dir, lower, maxHops)
@@ -199,7 +201,7 @@ func (n *node) summary(p string, root *node) []string {
 			all = append(all, list+" "+p)
 		}
 	}
-	program := n.content != nil && (n.linked || n.content.mode&0o111 != 0)
+	program := n.content != nil && (n.linked || n.content.elf || n.content.mode&0o111 != 0)
 	if n.target != "" {
 		target := root.resolve(p, maxHops)
 		program = target == nil || target.children == nil || target.implied

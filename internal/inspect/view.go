@@ -21,7 +21,7 @@ const (
 )
 
 // state is what is known of a path.
-type state uint16
+type state uint32
 
 const (
 	isDir state = 1 << iota
@@ -47,10 +47,14 @@ const (
 	isWorldWritable
 	// isRepeated: one layer has it more than once.
 	isRepeated
+	// isManager of packages by its content.
+	isManager
+	// isELF: the file begins as an ELF file. Such a one need not be executable: a mount, a copy or a dynamic linker runs it.
+	isELF
 
 	present = isDir | isFile | isSymlink
 	// ofInode are what all names of a file have in common.
-	ofInode = isExecutable | isSetuid | isSetgid | hasCapabilities | isShell
+	ofInode = isExecutable | isSetuid | isSetgid | hasCapabilities | isShell | isManager
 )
 
 // view is what the layers that were read so far, from the top down, show together: each is unpacked by itself, as by

@@ -155,6 +155,7 @@ func (f *Finding) see(v Vulnerability, platform string) {
 	f.Fixable = f.Fixable || v.Fixable
 	f.FixedIn = cmp.Or(f.FixedIn, v.FixedIn)
 	f.Aliases = addBounded(f.Aliases, v.Aliases)
+	f.Cut = f.Cut || v.Cut || slices.ContainsFunc(v.Aliases, func(id string) bool { return !slices.Contains(f.Aliases, id) })
 	f.Sources = addBounded(f.Sources, v.Sources)
 	sighting := Sighting{Scanner: v.Scanner, Platform: platform, purl: v.PURL}
 	if !f.saw(sighting) && f.packages(sighting) >= maxAliases {
@@ -184,6 +185,28 @@ func (f *Finding) packages(s Sighting) int {
 	return n
 }
 
+// names are ids of which one of each list must be accepted, or ruled out. For most findings that is one list of all ids.
+// An advisory for several CVEs is accepted by its own id, or when all of them are: one says nothing about the others. Where
+// some ids were not kept, nobody knows whether they are all.
+func (f Finding) names() [][]string {
+	all := [][]string{append([]string{f.ID}, f.Aliases...)}
+	var cves [][]string
+	for _, alias := range f.Aliases {
+		if isCVE(alias) {
+			cves = append(cves, []string{f.ID, alias})
+		}
+	}
+	switch {
+	case isCVE(f.ID):
+		return all
+	case f.Cut:
+		return append(all, []string{f.ID})
+	case len(cves) > 1:
+		return append(all, cves...)
+	}
+	return all
+}
+
 // applyVEX takes away what VEX documents rule out, which may be a part of the platforms only.
 func (v *Verdict) applyVEX(findings []Finding) []Finding {
 	if v.in.VEX == nil {
@@ -210,15 +233,15 @@ func (v *Verdict) applyVEX(findings []Finding) []Finding {
 
 // filter leaves the sightings that no document rules out.
 func (c *comparison) filter(f Finding, images map[string][]string) Finding {
-	ids, rest := append([]string{f.ID}, f.Aliases...), f
-	if !slices.ContainsFunc(ids, func(id string) bool { return len(c.statements[id]) > 0 }) {
+	names, rest := f.names(), f
+	if !slices.ContainsFunc(names[0], func(id string) bool { return len(c.statements[nameKey(id)]) > 0 }) {
 		return f
 	}
 	rest.Seen, rest.Severity = nil, Unknown
 	out := map[string]bool{}
 	for _, s := range f.Seen {
 		if _, known := out[s.Platform]; !known {
-			out[s.Platform] = c.rulesOutOn(s.Platform, ids, images[s.Platform], f.Seen)
+			out[s.Platform] = c.rulesOutOn(s.Platform, names, images[s.Platform], f.Seen)
 		}
 		if !out[s.Platform] {
 			rest.Seen, rest.Severity = append(rest.Seen, s), max(rest.Severity, s.Severity)
@@ -229,12 +252,12 @@ func (c *comparison) filter(f Finding, images map[string][]string) Finding {
 
 // rulesOutOn reports whether every package is ruled out in which one of the scanners sees a vulnerability on a platform.
 // One scanner is enough: both look at the same packages, and write their URLs differently.
-func (c *comparison) rulesOutOn(platform string, ids, image []string, seen []Sighting) bool {
+func (c *comparison) rulesOutOn(platform string, names [][]string, image []string, seen []Sighting) bool {
 	out := map[string]bool{}
 	for _, s := range seen {
 		if s.Platform == platform {
 			before, known := out[s.Scanner]
-			out[s.Scanner] = (before || !known) && c.rulesOut(ids, image, packageNames(s.purl))
+			out[s.Scanner] = (before || !known) && c.rulesOutEach(names, image, packageNames(s.purl))
 		}
 	}
 	return out[Grype] || out[Trivy]
@@ -245,14 +268,17 @@ func (v *Verdict) applyWaivers(findings []Finding) []Finding {
 	used := make([]bool, len(v.in.Policy.Waivers))
 	var left []Finding
 	for _, f := range findings {
-		waived := false
+		var valid []v1alpha1.Waiver
 		for i, w := range v.in.Policy.Waivers {
-			if matches(w, f) {
-				used[i] = true
-				waived = waived || v.in.Now.Before(w.Expires.Time)
+			if !matches(w, f) {
+				continue
+			}
+			used[i] = true
+			if v.in.Now.Before(w.Expires.Time) {
+				valid = append(valid, w)
 			}
 		}
-		if waived {
+		if accepted(f, valid) {
 			v.Waived = append(v.Waived, f)
 		} else {
 			left = append(left, f)
@@ -269,11 +295,27 @@ func (v *Verdict) applyWaivers(findings []Finding) []Finding {
 // matches reports whether a waiver, expired or not, is for a finding: by any of its ids, and by the name of the package
 // or of its source.
 func matches(w v1alpha1.Waiver, f Finding) bool {
-	same := func(name string) bool { return strings.EqualFold(name, w.ID) }
-	if !same(f.ID) && !slices.ContainsFunc(f.Aliases, same) {
+	if !names(w, f.names()[0]) {
 		return false
 	}
 	return w.Package == "" || w.Package == f.Package || slices.Contains(f.Sources, w.Package)
+}
+
+func names(w v1alpha1.Waiver, ids []string) bool {
+	return slices.ContainsFunc(ids, func(id string) bool { return strings.EqualFold(id, w.ID) })
+}
+
+// accepted reports whether waivers that match a finding let it pass together.
+func accepted(f Finding, waivers []v1alpha1.Waiver) bool {
+	if len(waivers) == 0 {
+		return false
+	}
+	for _, ids := range f.names() {
+		if !slices.ContainsFunc(waivers, func(w v1alpha1.Waiver) bool { return names(w, ids) }) {
+			return false
+		}
+	}
+	return true
 }
 
 // refuses compares a finding with the threshold of each scanner that reports it. An unknown severity is below every one.
@@ -303,10 +345,15 @@ func worstFirst(a, b Finding) int {
 // checkExpired lists waivers that would have let a refusing vulnerability pass.
 func (v *Verdict) checkExpired() {
 	for _, w := range v.in.Policy.Waivers {
-		if !v.in.Now.Before(w.Expires.Time) && slices.ContainsFunc(v.refusing(), func(f Finding) bool { return matches(w, f) }) {
+		if !v.in.Now.Before(w.Expires.Time) && slices.ContainsFunc(v.refusing(), func(f Finding) bool { return matches(w, f) && v.wasAccepted(f) }) {
 			v.Expired = append(v.Expired, w)
 		}
 	}
+}
+
+// wasAccepted reports whether the waivers would let a finding pass if none had expired.
+func (v *Verdict) wasAccepted(f Finding) bool {
+	return accepted(f, slices.DeleteFunc(slices.Clone(v.in.Policy.Waivers), func(w v1alpha1.Waiver) bool { return !matches(w, f) }))
 }
 
 // refusing are the first of the findings.

@@ -2,6 +2,7 @@ package scan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -122,6 +123,81 @@ func TestJudge(t *testing.T) {
 				t.Errorf("%v does not say that the waiver has expired", v.Err())
 			}
 		})
+	}
+}
+
+// What lets one of the CVEs of an advisory pass says nothing about the others.
+func TestAnAdvisoryPassesWithAllOfItsCVEs(t *testing.T) {
+	const advisory, one, two = "ELSA-2024-1", "CVE-2024-0001", "CVE-2024-9999"
+	both := []string{one, two}
+	many := append([]string{one, two}, strings.Fields(strings.Repeat("CVE-2024-0001 ", maxAliases-1))...)
+	unread := append(slices.Clone(many[:maxAliases]), "CVE-2024-3")
+	tests := map[string]struct {
+		ids    []string
+		waived map[string]time.Duration // until when
+		passes bool
+		// expired waivers that would have mattered.
+		expired int
+	}{
+		"none":                  {both, nil, false, 0},
+		"the first":             {both, map[string]time.Duration{one: time.Hour}, false, 0},
+		"the second":            {both, map[string]time.Duration{two: time.Hour}, false, 0},
+		"both":                  {both, map[string]time.Duration{one: time.Hour, two: time.Hour}, true, 0},
+		"both in small letters": {both, map[string]time.Duration{strings.ToLower(one): time.Hour, strings.ToLower(two): time.Hour}, true, 0},
+		"both, of which the scanner has one small": {[]string{one, strings.ToLower(two)}, map[string]time.Duration{one: time.Hour}, false, 0},
+		"both, one of them expired":                {both, map[string]time.Duration{one: time.Hour, two: -time.Hour}, false, 1},
+		"the first, which is expired":              {both, map[string]time.Duration{one: -time.Hour}, false, 0},
+		"the advisory":                             {both, map[string]time.Duration{advisory: time.Hour}, true, 0},
+		"the advisory in small letters":            {both, map[string]time.Duration{strings.ToLower(advisory): time.Hour}, true, 0},
+		"the advisory, expired":                    {both, map[string]time.Duration{advisory: -time.Hour}, false, 1},
+		"another name of the advisory":             {append([]string{"GHSA-1"}, both...), map[string]time.Duration{"GHSA-1": time.Hour}, false, 0},
+		"the only one":                             {both[:1], map[string]time.Duration{one: time.Hour}, true, 0},
+		"all that are read, and more are there":    {unread, map[string]time.Duration{one: time.Hour, two: time.Hour}, false, 0},
+		"the advisory, of which not all are read":  {unread, map[string]time.Duration{advisory: time.Hour}, true, 0},
+	}
+	for desc, tt := range tests {
+		t.Run(desc, func(t *testing.T) {
+			v := of(vulnerability(Grype, advisory, Critical, "2"), func(v *Vulnerability) { v.Aliases = slices.Clone(tt.ids) })
+			v, err := checked(v, debian)
+			if err != nil {
+				t.Fatal(err)
+			}
+			in, documents := gate(platform("linux/amd64", v)), []string{}
+			for id, left := range tt.waived {
+				in.Policy.Waivers = append(in.Policy.Waivers, waiver(id, "", left))
+				if left > 0 {
+					documents = append(documents, documentOf(statementOf(id, "fixed", "", product(busybox))))
+				}
+			}
+			waived := Judge(in)
+			if (waived.Err() == nil) != tt.passes || len(waived.Expired) != tt.expired || len(waived.Unused) > 0 {
+				t.Errorf("waived: %v, %d expired, unused %v", waived.Err(), len(waived.Expired), waived.Unused)
+			}
+			in.Policy.Waivers = nil
+			if err := judgeWith(t, in, documents...).Err(); (err == nil) != tt.passes {
+				t.Errorf("ruled out by VEX: %v", err)
+			}
+		})
+	}
+}
+
+// Two reports may name different CVEs of an advisory, together more than are kept.
+func TestMoreCVEsOfAnAdvisoryThanAreKept(t *testing.T) {
+	var all []v1alpha1.Waiver
+	part := func(from int) Vulnerability {
+		return of(vulnerability(Grype, "ELSA-2024-1", Critical, "2"), func(v *Vulnerability) {
+			for i := range maxAliases {
+				v.Aliases = append(v.Aliases, fmt.Sprintf("CVE-2024-%d", from+i))
+			}
+		})
+	}
+	first, second := part(0), part(1)
+	for _, id := range first.Aliases {
+		all = append(all, waiver(id, "", time.Hour))
+	}
+	wantTerminal(t, Judge(withPolicy(gate(platform("linux/amd64", first), platform("linux/arm64", second)), waivers(all...))).Err(), pipeline.ReasonVulnerabilitiesFound, false)
+	if err := Judge(withPolicy(gate(platform("linux/amd64", first)), waivers(all...))).Err(); err != nil {
+		t.Errorf("as many as are kept: %v", err)
 	}
 }
 
@@ -263,8 +339,8 @@ func TestNothingFoundIsNotClean(t *testing.T) {
 		"no packages": {gate(blank("linux/amd64", none)), false, "No vulnerability could be looked for; no packages were found on linux/amd64, so nothing could be judged there"},
 		"no packages on one platform": {gate(platform("linux/amd64"), blank("linux/arm64", none)), true,
 			"No vulnerability refuses the image: 0 critical, 0 high, 0 medium, 0 low, 0 negligible, 0 unknown, in 7 packages; no packages were found on linux/arm64, so nothing could be judged there"},
-		"packages of a distribution that nobody knows": {withPolicy(gate(blank("linux/amd64", foreign)), never), false, "No vulnerability could be looked for; neither scanner knows the distribution of the 6 packages on linux/amd64: keep /etc/os-release of the base image"},
-		"and a binary that Grype knows":                {withPolicy(gate(blank("linux/amd64", func(p *PlatformInput) { foreign(p); p.SBOM.Packages = 7 })), never), true, "neither scanner knows the distribution of the 6 packages on linux/amd64: keep /etc/os-release of the base image"},
+		"packages of a distribution that nobody knows": {gate(blank("linux/amd64", foreign)), false, "No vulnerability could be looked for; neither scanner knows the distribution of the 6 packages on linux/amd64: keep /etc/os-release of the base image"},
+		"and a binary that Grype knows":                {gate(blank("linux/amd64", func(p *PlatformInput) { foreign(p); p.SBOM.Packages = 7 })), true, "neither scanner knows the distribution of the 6 packages on linux/amd64: keep /etc/os-release of the base image"},
 		"a distribution that Grype does not know":      {gate(blank("linux/amd64", func(p *PlatformInput) { p.Grype.Distribution = "" })), true, "Grype does not know the distribution of the packages on linux/amd64"},
 		"a distribution that Trivy does not know":      {gate(blank("linux/amd64", func(p *PlatformInput) { p.Trivy.Distribution = "" })), true, "Trivy does not know the distribution of the packages on linux/amd64"},
 		"packages that Trivy alone finds":              {gate(blank("linux/amd64", func(p *PlatformInput) { p.SBOM = SBOM{} })), true, "Trivy found 6 packages on linux/amd64, of which Syft and Grype see none"},
@@ -277,6 +353,7 @@ func TestNothingFoundIsNotClean(t *testing.T) {
 	}
 	for desc, tt := range tests {
 		t.Run(desc, func(t *testing.T) {
+			never(&tt.in.Policy) // What the gate thinks of it is another matter.
 			v := Judge(tt.in)
 			if v.Err() != nil || !strings.Contains(v.Message(), tt.says) {
 				t.Errorf("got %v, %q", v.Err(), v.Message())
@@ -292,20 +369,40 @@ func TestNothingFoundIsNotClean(t *testing.T) {
 	}
 }
 
-func TestPackagesThatNobodyCanJudgeRefuseTheImage(t *testing.T) {
-	foreign := platform("linux/arm64")
-	foreign.Grype.Distribution, foreign.Trivy.Distribution = "", ""
-	in := gate(platform("linux/amd64"), foreign)
-	v := Judge(in)
-	wantTerminal(t, v.Err(), pipeline.ReasonScanIncomplete, false)
-	if !strings.Contains(v.Err().Error(), "linux/arm64") || !strings.Contains(v.Err().Error(), "/etc/os-release") {
-		t.Errorf("got %q", v.Err())
-	}
-	in.Policy.Grype.FailOn = v1alpha1.ThresholdNever
-	wantTerminal(t, Judge(in).Err(), pipeline.ReasonScanIncomplete, false)
-	in.Policy.Trivy.FailOn = v1alpha1.ThresholdNever
-	if err := Judge(in).Err(); err != nil {
-		t.Errorf("nothing refuses an image, and yet: %v", err)
+// A scanner whose threshold counts has to see what there is: it would find nothing in what it does not know.
+func TestPackagesThatAScannerCantJudgeRefuseTheImage(t *testing.T) {
+	grype := func(p *v1alpha1.ScanPolicy) { p.Grype.FailOn = v1alpha1.ThresholdNever }
+	trivy := func(p *v1alpha1.ScanPolicy) { p.Trivy.FailOn = v1alpha1.ThresholdNever }
+	both := func(p *v1alpha1.ScanPolicy) { grype(p); trivy(p) }
+	for desc, tt := range map[string]struct {
+		change func(*PlatformInput)
+		// lets are the policies that let it pass.
+		lets, refuses []func(*v1alpha1.ScanPolicy)
+		says          string
+	}{
+		"nobody knows the distribution": {func(p *PlatformInput) { p.Grype.Distribution, p.Trivy.Distribution = "", "" }, []func(*v1alpha1.ScanPolicy){both}, []func(*v1alpha1.ScanPolicy){grype, trivy}, "Grype can't judge 6 packages"},
+		"Grype does not know it":        {func(p *PlatformInput) { p.Grype.Distribution = "" }, []func(*v1alpha1.ScanPolicy){grype, both}, []func(*v1alpha1.ScanPolicy){trivy}, "spec.scan.grype.failOn"},
+		"Trivy does not know it":        {func(p *PlatformInput) { p.Trivy.Distribution = "" }, []func(*v1alpha1.ScanPolicy){trivy, both}, []func(*v1alpha1.ScanPolicy){grype}, "spec.scan.trivy.failOn"},
+		"Trivy sees no packages":        {func(p *PlatformInput) { p.Trivy.Packages, p.Trivy.DistributionPackages = 1, 0 }, []func(*v1alpha1.ScanPolicy){trivy, both}, []func(*v1alpha1.ScanPolicy){grype}, "Trivy can't judge 6 packages"},
+		"Syft sees no packages":         {func(p *PlatformInput) { p.SBOM = SBOM{Packages: 1} }, []func(*v1alpha1.ScanPolicy){grype, both}, []func(*v1alpha1.ScanPolicy){trivy}, "Grype can't judge 6 packages"},
+	} {
+		t.Run(desc, func(t *testing.T) {
+			p := platform("linux/arm64")
+			tt.change(&p)
+			v := Judge(gate(platform("linux/amd64"), p))
+			wantTerminal(t, v.Err(), pipeline.ReasonScanIncomplete, false)
+			if !strings.HasPrefix(v.Err().Error(), "linux/arm64: ") || !strings.Contains(v.Err().Error(), tt.says) || !strings.Contains(v.Err().Error(), "/etc/os-release") {
+				t.Errorf("got %q", v.Err())
+			}
+			for _, policy := range tt.refuses {
+				wantTerminal(t, Judge(withPolicy(gate(p), policy)).Err(), pipeline.ReasonScanIncomplete, false)
+			}
+			for _, policy := range tt.lets {
+				if err := Judge(withPolicy(gate(p), policy)).Err(); err != nil {
+					t.Errorf("a scanner that refuses nothing need not see anything, and yet: %v", err)
+				}
+			}
+		})
 	}
 }
 
@@ -328,7 +425,7 @@ func TestRealReports(t *testing.T) {
 	wantTerminal(t, v.Err(), pipeline.ReasonVulnerabilitiesFound, false)
 	want := "3 vulnerabilities refuse the image: CVE-2022-48174 (Critical) in busybox-static 1:1.35.0-4+b3, fixed in 1:1.35.0-4+deb12u1 (Grype, Trivy; linux/amd64); " +
 		"CVE-2023-45853 (Critical) in zlib1g 1:1.2.13.dfsg-1, not fixed yet (Trivy; linux/amd64); CVE-2025-7458 (Critical) in libsqlite3-0 3.40.1-2, not fixed yet (Grype, Trivy; linux/amd64)" +
-		"; update the package or its base image, or waive it in spec.scan.waivers; full report: registry.example/base/wolfi@" + digestAMD64
+		"; update the package or its base image, or waive it in spec.scan.waivers; full report (Grype, linux/amd64): registry.example/base/wolfi@" + digestAMD64
 	if got := v.Err().Error(); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -367,7 +464,7 @@ func TestWordsAreBounded(t *testing.T) {
 	v := Judge(in)
 	says := v.Err().Error()
 	if len(says) > maxMessage || !strings.HasPrefix(says, "1000 vulnerabilities refuse the image: CVE-2024-0000 (Critical) in ppp") || !strings.Contains(says, " more; the waiver of CVE-2024-0000 (é") ||
-		!strings.Contains(says, " and 127 expired waivers; update the package or its base image, or waive it in spec.scan.waivers; full report: registry.example/base/wolfi@sha256:trivy") {
+		!strings.Contains(says, " and 127 expired waivers; update the package or its base image, or waive it in spec.scan.waivers; full report (Trivy, linux/amd64): registry.example/base/wolfi@sha256:trivy") {
 		t.Errorf("%d bytes: %s", len(says), says)
 	}
 	r := v.Result()

@@ -24,6 +24,13 @@ func (p PlatformInput) note() string {
 		return "no packages were found on " + p.Platform + ", so nothing could be judged there"
 	case syft.Packages == 0:
 		return fmt.Sprintf("Trivy found %d packages on %s, of which Syft and Grype see none", trivy.Packages, p.Platform)
+	}
+	return p.distributionNote()
+}
+
+func (p PlatformInput) distributionNote() string {
+	syft, trivy := p.SBOM, p.Trivy
+	switch {
 	case p.distributionUnknown(Grype) && p.distributionUnknown(Trivy):
 		return fmt.Sprintf("neither scanner knows the distribution of the %d packages on %s: keep /etc/os-release of the base image", syft.DistributionPackages, p.Platform)
 	case p.distributionUnknown(Grype):
@@ -34,6 +41,8 @@ func (p PlatformInput) note() string {
 		return fmt.Sprintf("Trivy found %d packages of a distribution on %s, of which Syft and Grype see none", trivy.DistributionPackages, p.Platform)
 	case syft.DistributionPackages > 0 && trivy.DistributionPackages == 0:
 		return fmt.Sprintf("Syft found %d packages of a distribution on %s, of which Trivy sees none", syft.DistributionPackages, p.Platform)
+	case trivy.Packages == 0:
+		return fmt.Sprintf("Syft found %d packages on %s, of which Trivy sees none", syft.Packages, p.Platform)
 	}
 	return ""
 }
@@ -49,15 +58,27 @@ func (p PlatformInput) distributionUnknown(scanner string) bool {
 	return p.Trivy.Distribution == ""
 }
 
-// unjudged refuses an image with packages of a distribution that no scanner knows: a Dockerfile that overwrites
-// /etc/os-release brings that about. Where no severity refuses anything, this doesn't either.
-func (v *Verdict) unjudged() error {
-	if v.in.Policy.Grype.FailOn == v1alpha1.ThresholdNever && v.in.Policy.Trivy.FailOn == v1alpha1.ThresholdNever {
-		return nil
+// blindTo: packages of the distribution are there at which a scanner could not look. Trivy may name the distribution and
+// see none of them; Grype sees what Syft does.
+func (p PlatformInput) blindTo(scanner string) bool {
+	if scanner == Trivy {
+		return p.distributionUnknown(Trivy) || p.SBOM.DistributionPackages > 0 && p.Trivy.DistributionPackages == 0
 	}
+	return p.distributionUnknown(Grype) || p.SBOM.DistributionPackages == 0 && p.Trivy.DistributionPackages > 0
+}
+
+// unjudged refuses an image with packages of a distribution that a scanner could not look at: a Dockerfile that overwrites
+// /etc/os-release brings that about. A scanner that refuses nothing need not see anything.
+func (v *Verdict) unjudged() error {
 	for _, p := range v.in.Platforms {
-		if p.distributionUnknown(Grype) && p.distributionUnknown(Trivy) {
-			return pipeline.Terminalf(pipeline.ReasonScanIncomplete, "%s: neither scanner knows the distribution of %d packages, and so none of their vulnerabilities: keep /etc/os-release, /etc/debian_version and the like of the base image, or set failOn of spec.scan.grype and spec.scan.trivy to Never", p.Platform, p.SBOM.DistributionPackages)
+		for _, gate := range []struct {
+			scanner, field string
+			failOn         v1alpha1.VulnerabilityThreshold
+		}{{Grype, "spec.scan.grype.failOn", v.in.Policy.Grype.FailOn}, {Trivy, "spec.scan.trivy.failOn", v.in.Policy.Trivy.FailOn}} {
+			if gate.failOn != v1alpha1.ThresholdNever && p.blindTo(gate.scanner) {
+				return pipeline.Terminalf(pipeline.ReasonScanIncomplete, "%s: %s can't judge %d packages of a distribution: keep /etc/os-release, /etc/debian_version and the package database as the base image has them, or set %s to Never",
+					p.Platform, gate.scanner, max(p.SBOM.DistributionPackages, p.Trivy.DistributionPackages), gate.field)
+			}
 		}
 	}
 	return nil

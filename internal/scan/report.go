@@ -44,8 +44,10 @@ func severityOf(name string) Severity {
 type Vulnerability struct {
 	// ID is that of the CVE, wherever the scanner's own id stands for exactly one.
 	ID string
-	// Aliases are other ids of the same vulnerability.
+	// Aliases are other ids of the same vulnerability, or of the vulnerabilities that an advisory covers.
 	Aliases []string
+	// Cut: there are more aliases than are kept.
+	Cut bool
 	// Package and Version as the scanner names them.
 	Package, Version string
 	// Sources are names of the source package, where it has one of its own.
@@ -112,6 +114,7 @@ func checked(v Vulnerability, s Subject) (Vulnerability, error) {
 	if v.ID == "" || v.Package == "" {
 		return Vulnerability{}, invalid(v.Scanner, s, "has a vulnerability without an id or a package")
 	}
+	v.Cut = len(v.Aliases) > maxAliases
 	v.ID, v.Aliases = named(text(v.ID, maxID), v.Aliases)
 	v.Package, v.Version, v.FixedIn = text(v.Package, maxName), text(v.Version, maxName), text(v.FixedIn, maxName)
 	for i, name := range v.Sources {
@@ -131,12 +134,19 @@ func named(id string, others []string) (string, []string) {
 			continue
 		}
 		aliases = add(aliases, other)
-		if strings.HasPrefix(other, "CVE-") {
+		if isCVE(other) {
 			cves = add(cves, other)
 		}
 	}
-	if strings.HasPrefix(id, "CVE-") || len(cves) != 1 {
+	// Among those that are not read may be another one.
+	if strings.HasPrefix(id, "CVE-") || len(cves) != 1 || len(others) > maxAliases {
 		return id, aliases
 	}
 	return cves[0], add(without(aliases, cves[0]), id)
+}
+
+// isCVE tells the id of a CVE from that of an advisory.
+func isCVE(id string) bool {
+	const begin = "CVE-"
+	return len(id) > len(begin) && strings.EqualFold(id[:len(begin)], begin)
 }

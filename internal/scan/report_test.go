@@ -269,6 +269,8 @@ func TestACVEIsPreferredWhereThereIsExactlyOne(t *testing.T) {
 		"an advisory of one CVE":       {"GHSA-1", []string{"CVE-1", "CVE-1"}, "CVE-1", []string{"GHSA-1"}},
 		"an advisory of two":           {"GHSA-1", []string{"CVE-1", "CVE-2"}, "GHSA-1", []string{"CVE-1", "CVE-2"}},
 		"an advisory of none":          {"GHSA-1", []string{"", "GO-1"}, "GHSA-1", []string{"GO-1"}},
+		"an advisory of two, in small": {"GHSA-1", []string{"CVE-1", "cve-2"}, "GHSA-1", []string{"CVE-1", "cve-2"}},
+		"a CVE, and more than is read": {"GHSA-1", append([]string{"CVE-1"}, strings.Fields(strings.Repeat("X ", 15)+"CVE-2")...), "GHSA-1", []string{"CVE-1", "X"}},
 		"an advisory of no end of ids": {"GHSA-1", strings.Fields(strings.Repeat("X ", 16) + "CVE-1"), "GHSA-1", []string{"X"}},
 	}
 	for desc, tt := range tests {

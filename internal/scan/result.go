@@ -17,6 +17,8 @@ const (
 	maxFindingBytes = 512
 	maxExpired      = 20
 	maxExpiredBytes = 1024
+	// maxUnused waivers are named.
+	maxUnused = 3
 	// maxMessage of a condition: the API would take more, people would not.
 	maxMessage = 900
 )
@@ -51,12 +53,21 @@ func (v Verdict) Message() string {
 		parts = append(parts, fmt.Sprintf("No vulnerability refuses the image: %d critical, %d high, %d medium, %d low, %d negligible, %d unknown, in %d packages",
 			c.Critical, c.High, c.Medium, c.Low, c.Negligible, c.Unknown, v.packages()))
 	}
-	parts = append(parts, v.accepted()...)
+	// What is cut should be what matters least.
+	parts = slices.Concat(parts, v.accepted(), v.Notes, v.differences(), v.unused())
+	return bounded(strings.Join(parts, "; "), maxMessage)
+}
+
+// unused are waivers to take away: many are only counted.
+func (v Verdict) unused() []string {
+	if len(v.Unused) > maxUnused {
+		return []string{fmt.Sprintf("%d waivers are not needed", len(v.Unused))}
+	}
+	var parts []string
 	for _, w := range v.Unused {
 		parts = append(parts, "nothing needs the waiver of "+w.ID)
 	}
-	parts = append(parts, v.Notes...)
-	return bounded(strings.Join(append(parts, v.differences()...), "; "), maxMessage)
+	return parts
 }
 
 // refusal names what refuses the image, as much as fits, and always how to mend it.
@@ -67,9 +78,7 @@ func (v Verdict) refusal() string {
 	if len(v.Expired) > 0 {
 		end = bounded("; "+expiredWords(v.Expired[0]), 200) + more(len(v.Expired)-1, "expired waiver", "expired waivers") + end
 	}
-	if report := v.report(refusing[0]); report != "" {
-		end += "; full report: " + report
-	}
+	end += v.report(refusing[0])
 	return begin + joined(refusing, maxMessage-len(begin)-len(end)) + end
 }
 
@@ -144,7 +153,7 @@ func (v Verdict) report(f Finding) string {
 			digest = p.Reports.Trivy
 		}
 		if digest != "" {
-			return v.in.Repository + "@" + digest
+			return fmt.Sprintf("; full report (%s, %s): %s@%s", f.Seen[0].Scanner, p.Platform, v.in.Repository, digest)
 		}
 	}
 	return ""

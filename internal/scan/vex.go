@@ -25,7 +25,7 @@ const (
 
 // VEX is what OpenVEX documents say (https://github.com/openvex/spec/blob/main/OPENVEX-SPEC.md). nil says nothing.
 type VEX struct {
-	// statements by name and aliases of the vulnerability, the newest first.
+	// statements by nameKey of name and aliases of the vulnerability, the newest first.
 	statements map[string][]statement
 }
 
@@ -105,11 +105,14 @@ func vulnerabilityNames(v vex.Vulnerability) []string {
 	var names []string
 	for _, name := range append(v.Aliases, v.Name) {
 		if name != "" {
-			names = add(names, string(name))
+			names = add(names, nameKey(string(name)))
 		}
 	}
 	return names
 }
+
+// nameKey is an id in one case: as in waivers, it does not matter.
+func nameKey(id string) string { return strings.ToLower(id) }
 
 // newestFirst sorts statements. Of two from the same moment, that which rules nothing out is first.
 func newestFirst(of []statement) []statement {
@@ -136,6 +139,11 @@ type comparison struct {
 	left int
 }
 
+// rulesOutEach reports whether each of several lists of ids is ruled out.
+func (c *comparison) rulesOutEach(names [][]string, image, pkg []string) bool {
+	return !slices.ContainsFunc(names, func(ids []string) bool { return !c.rulesOut(ids, image, pkg) })
+}
+
 // rulesOut reports whether the newest statement about a vulnerability of a package in an image says that it is not
 // affected, or fixed. image and pkg are the names by which the two may be known.
 func (c *comparison) rulesOut(ids, image, pkg []string) bool {
@@ -152,7 +160,7 @@ func (c *comparison) rulesOut(ids, image, pkg []string) bool {
 }
 
 func (c *comparison) newest(id string, image, pkg []string) *statement {
-	of := c.statements[id]
+	of := c.statements[nameKey(id)]
 	for i := range of {
 		if c.about(&of[i], image, pkg) {
 			return &of[i]

@@ -141,9 +141,10 @@ func (o *operator) pushReports(s *scanner, repository, digest string) (pipeline.
 	if err != nil {
 		return pipeline.ScanReports{}, err
 	}
-	matches, components := []object{}, []object{}
+	matches, components, packages := []object{}, []object{}, []object{}
 	for _, f := range s.finds {
 		purl := "pkg:deb/debian/" + f.name + "@" + f.version
+		packages = append(packages, object{"ID": f.name, "Name": f.name, "SrcName": f.name})
 		components = append(components, object{"type": "library", "name": f.name, "purl": purl})
 		matches = append(matches, object{
 			"vulnerability": object{"id": f.id, "severity": f.severity, "fix": object{"versions": []string{f.fixed}, "state": "fixed"}},
@@ -161,7 +162,8 @@ func (o *operator) pushReports(s *scanner, repository, digest string) (pipeline.
 			"distro":     object{"name": "debian", "version": "12"},
 			"descriptor": object{"name": "grype", "db": object{"status": object{"built": built.UTC().Format(time.RFC3339), "valid": true}}}}},
 		{&reports.Trivy, pipeline.ArtifactTrivy, object{"SchemaVersion": 2, "ArtifactType": "container_image",
-			"Metadata": object{"ImageID": config, "OS": object{"Family": "debian", "Name": "12"}}}},
+			"Metadata": object{"ImageID": config, "OS": object{"Family": "debian", "Name": "12"}},
+			"Results":  []object{{"Class": "os-pkgs", "Packages": packages}}}},
 		{&reports.SARIF, pipeline.ArtifactSARIF, object{"version": "2.1.0", "runs": []object{{"tool": object{"driver": object{"name": "Trivy"}}, "results": []object{}}}}},
 	} {
 		if *r.digest, err = o.pushReport(repository, digest, r.kind, built, r.content); err != nil {
