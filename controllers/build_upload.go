@@ -24,7 +24,7 @@ import (
 )
 
 const (
-	// maxUploads of one build are attempted: the last about five hours after the first.
+	// maxUploads of one build are attempted: the last about six hours after the first.
 	maxUploads = 10
 	// tokenKey of the Secret that spec.scan.github.tokenSecretRef names.
 	tokenKey = "token"
