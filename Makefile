@@ -40,6 +40,8 @@ policy: bin/sandbox ## Run conftest on images/, the tests of the rules, and comp
 	"$$(bin/sandbox path conftest)/conftest" test images/base/*/Dockerfile -p policy/base.rego
 	"$$(bin/sandbox path conftest)/conftest" verify -p policy
 	CONFTEST="$$(bin/sandbox path conftest)/conftest" go test -tags=conftest -count=1 ./test/policy
+	@# Without the race detector, under which memory can't be limited.
+	go test -run=TestRulesCantHarmTheOperator ./internal/rules
 
 .PHONY: test-api
 test-api: bin/sandbox ## Run the tests against a real apiserver.
