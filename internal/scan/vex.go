@@ -74,6 +74,9 @@ func (x *VEX) add(key string, doc *vex.VEX) error {
 	if doc.Context != vex.ContextLocator() {
 		return vexInvalid(key, "@context is %q, %q is read", text(doc.Context, maxName), vex.ContextLocator())
 	}
+	if len(doc.Statements) == 0 { // More likely a slip of the pen than a document that says nothing.
+		return vexInvalid(key, "it has no statements: write at least one under \"statements\"")
+	}
 	for i, s := range doc.Statements {
 		at := cmp.Or(timeOf(s.Timestamp), timeOf(doc.Timestamp))
 		names := vulnerabilityNames(s.Vulnerability)

@@ -64,7 +64,6 @@ func TestVEX(t *testing.T) {
 		documents []string
 		out       bool
 	}{
-		"no statement":                                {[]string{documentOf()}, false},
 		"a package without a version":                 {[]string{no(product(busybox))}, true},
 		"a package with its version, as Syft has it":  {[]string{no(product(syft))}, true},
 		"a package with its version, as Trivy has it": {[]string{no(product(theirs))}, true},
@@ -158,6 +157,7 @@ func TestVEXThatCannotBeReadIsRefused(t *testing.T) {
 		"an unknown status":    {strings.Replace(whole, `"fixed"`, `"fine"`, 1), `key a.json: statements[0]: invalid status value "fine"`},
 		"no justification":     {strings.Replace(whole, `"fixed"`, `"not_affected"`, 1), "key a.json: statements[0]: either justification or impact statement"},
 		"no vulnerability":     {strings.Replace(whole, `"name"`, `"nome"`, 1), "key a.json: statements[0]: vulnerability has no name"},
+		"no statements":        {strings.Replace(whole, `"statements"`, `"statments"`, 1), "key a.json: it has no statements"},
 		"no products":          {documentOf(statementOf(cve, "fixed", "")), "key a.json: statements[0]: products is empty"},
 		"no time":              {strings.Replace(whole, `"timestamp"`, `"time"`, 1), "key a.json: statements[0]: neither it nor the document has a timestamp"},
 		"a time that is none":  {strings.Replace(whole, "2026-01-01", "today", 1), "key a.json: "},
