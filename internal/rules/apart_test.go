@@ -109,7 +109,7 @@ func TestRulesCantHarmTheOperator(t *testing.T) {
 
 func TestAProcessThatIsNoneIsNoVerdict(t *testing.T) {
 	module := Module{Name: "a.rego", Source: "package team\n\nwarn_x contains \"a\"\n"}
-	for name, command := range map[string][]string{"it is not there": {"/nonexistent"}, "it says nothing": {"/bin/true"}, "it fails": {"/bin/false"}} {
+	for name, command := range map[string][]string{"it is not there": {"/nonexistent"}, "it says nothing": {"/bin/true"}, "it has judged nothing": {"/bin/echo", "{}"}, "it fails": {"/bin/false"}} {
 		if answer, err := NewApart(command...).Evaluate(t.Context(), task(t, module)); err == nil {
 			t.Errorf("%s: got %+v", name, answer)
 		}
