@@ -289,6 +289,20 @@ type PromotedImage struct {
 	// +kubebuilder:validation:MaxLength=64
 	Tests string `json:"tests,omitempty"`
 
+	// signature of the index, as it was read back and verified before the tags moved; not set on images that were
+	// promoted before the operator signed any.
+	//
+	// +optional
+	Signature *ImageSignature `json:"signature,omitempty"`
+
+	// reports on each platform: SBOMs and scans.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxItems=2
+	// +listType=map
+	// +listMapKey=platform
+	Reports []PlatformReports `json:"reports,omitempty"`
+
 	// builtAt is when that build finished.
 	//
 	// +optional
@@ -349,6 +363,7 @@ type BuildSummary struct {
 // +kubebuilder:printcolumn:name="Digest",type=string,JSONPath=`.status.image.shortDigest`
 // +kubebuilder:printcolumn:name="Platforms",type=string,JSONPath=`.status.image.architectures`
 // +kubebuilder:printcolumn:name="Critical",type=integer,JSONPath=`.status.image.vulnerabilities.critical`
+// +kubebuilder:printcolumn:name="Signed",type=date,JSONPath=`.status.image.signature.signedAt`
 // +kubebuilder:printcolumn:name="Last Built",type=date,JSONPath=`.status.image.builtAt`
 // +kubebuilder:printcolumn:name="Next Build",type=string,JSONPath=`.status.nextBuild`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`

@@ -275,7 +275,7 @@ type BaseImageBuildSpec struct {
 
 // BuildPhase is how far a build has come.
 //
-// +kubebuilder:validation:Enum=Queued;Checking;Building;Indexing;Inspecting;Scanning;Testing;Promoting;Succeeded;Failed;Superseded
+// +kubebuilder:validation:Enum=Queued;Checking;Building;Indexing;Inspecting;Scanning;Testing;Attesting;Signing;Verifying;Promoting;Succeeded;Failed;Superseded
 type BuildPhase string
 
 const (
@@ -293,6 +293,12 @@ const (
 	PhaseScanning BuildPhase = "Scanning"
 	// PhaseTesting means: a pod of the image runs for each platform.
 	PhaseTesting BuildPhase = "Testing"
+	// PhaseAttesting means: provenance, SBOMs, scans and tests are signed as attestations.
+	PhaseAttesting BuildPhase = "Attesting"
+	// PhaseSigning means: the index and each platform are signed.
+	PhaseSigning BuildPhase = "Signing"
+	// PhaseVerifying means: all signatures and attestations are read back and verified.
+	PhaseVerifying BuildPhase = "Verifying"
 	// PhasePromoting means: the tags are moved.
 	PhasePromoting BuildPhase = "Promoting"
 	// PhaseSucceeded means: the tags point to the new index. Final.
@@ -329,7 +335,7 @@ type PlatformImage struct {
 // BaseImageBuildStatus is the evidence of a build.
 type BaseImageBuildStatus struct {
 	// conditions: one for each phase (DockerfilePolicyPassed, Built, Indexed, Inspected, ScanPassed, TestsPassed,
-	// Promoted), Succeeded for the whole, SARIFUploaded where it was asked for, and while they are true Reconciling and
+	// Attested, Signed, Verified, Promoted), Succeeded for the whole, SARIFUploaded where it was asked for, and while they are true Reconciling and
 	// Stalled.
 	//
 	// +optional
@@ -392,6 +398,11 @@ type BaseImageBuildStatus struct {
 	//
 	// +optional
 	Tests *TestResult `json:"tests,omitempty"`
+
+	// signature is what was read back from the registry and verified.
+	//
+	// +optional
+	Signature *ImageSignature `json:"signature,omitempty"`
 
 	// codeScanning is how far the upload to GitHub has come.
 	//

@@ -29,6 +29,12 @@ const (
 	ConditionTestsPassed = "TestsPassed"
 	// ConditionSARIFUploaded: GitHub has Trivy's findings. It decides nothing about the build.
 	ConditionSARIFUploaded = "SARIFUploaded"
+	// ConditionAttested: every attestation of the index and of every platform is signed and in the registry.
+	ConditionAttested = "Attested"
+	// ConditionSigned: the index and every platform are signed, and the signatures are in the registry.
+	ConditionSigned = "Signed"
+	// ConditionVerified: all of that was read back from the registry, and verifies against the operator's own identity.
+	ConditionVerified = "Verified"
 	// ConditionPromoted: every tag points to the index.
 	ConditionPromoted = "Promoted"
 	// ConditionSucceeded: the whole build. False only when it has failed for good.

@@ -17,6 +17,8 @@ type Limits struct {
 	Build Build `json:"build,omitzero"`
 	// Scan bounds vulnerability databases and reports.
 	Scan Scan `json:"scan,omitzero"`
+	// Signatures bounds signatures and attestations.
+	Signatures Signatures `json:"signatures,omitzero"`
 }
 
 // Source bounds git repositories and build contexts.
@@ -112,6 +114,29 @@ type Scan struct {
 	DownloadTimeout Duration `json:"downloadTimeout,omitzero"`
 }
 
+// Signatures bounds what is signed, and what is read of signatures and attestations.
+type Signatures struct {
+	// StatementBytes of one attestation, before it is encoded. Default: 16Mi; at most 64Mi.
+	StatementBytes Bytes `json:"statementBytes,omitzero"`
+	// Tried is how many signatures, or attestations of one predicate type, are verified of one digest and format before
+	// it counts as not signed. Default: 64; at most 1024.
+	Tried int `json:"tried,omitzero"`
+	// Referrers of one digest that are looked at. Default: 1024; at most 16384.
+	Referrers int `json:"referrers,omitzero"`
+	// RequestTimeout of one request to Fulcio, Rekor or the timestamp authority. Default: 30s; at most 5m.
+	RequestTimeout Duration `json:"requestTimeout,omitzero"`
+}
+
+// WithDefaults fills in zero fields.
+func (l Signatures) WithDefaults() Signatures {
+	return Signatures{
+		StatementBytes: cmp.Or(l.StatementBytes, 16<<20),
+		Tried:          cmp.Or(l.Tried, 64),
+		Referrers:      cmp.Or(l.Referrers, 1024),
+		RequestTimeout: cmp.Or(l.RequestTimeout, Duration(30*time.Second)),
+	}
+}
+
 // WithDefaults fills in zero fields.
 func (l Scan) WithDefaults() Scan {
 	return Scan{
@@ -126,7 +151,7 @@ func (l Scan) WithDefaults() Scan {
 
 // WithDefaults fills in zero fields.
 func (l Limits) WithDefaults() Limits {
-	return Limits{Source: l.Source.WithDefaults(), Registry: l.Registry.WithDefaults(), Build: l.Build.WithDefaults(), Scan: l.Scan.WithDefaults()}
+	return Limits{Source: l.Source.WithDefaults(), Registry: l.Registry.WithDefaults(), Build: l.Build.WithDefaults(), Scan: l.Scan.WithDefaults(), Signatures: l.Signatures.WithDefaults()}
 }
 
 // WithDefaults fills in zero fields.

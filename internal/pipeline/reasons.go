@@ -147,4 +147,32 @@ const (
 	ReasonTestsFailed = "TestsFailed"
 	// ReasonProbeFailed: the probe of a test pod could not work, or left no report. That says nothing of the image.
 	ReasonProbeFailed = "ProbeFailed"
+
+	// Signing.
+
+	// ReasonIdentityUnavailable: the cluster gives no token for the ServiceAccount that signs.
+	ReasonIdentityUnavailable = "IdentityUnavailable"
+	// ReasonTrustRootUnavailable: the operator has no trust root to verify with yet.
+	ReasonTrustRootUnavailable = "TrustRootUnavailable"
+	// ReasonTrustRootInvalid: the trust root can't be read, or lacks what verification needs.
+	ReasonTrustRootInvalid = "TrustRootInvalid"
+	// ReasonSigstoreUnavailable: Fulcio, Rekor or the timestamp authority does not answer, or with 5xx.
+	ReasonSigstoreUnavailable = "SigstoreUnavailable"
+	// ReasonSigstoreRefused: Fulcio, Rekor or the timestamp authority does not accept what it was sent.
+	ReasonSigstoreRefused = "SigstoreRefused"
+	// ReasonSigstoreAnswerInvalid: what Fulcio, Rekor or the timestamp authority has answered does not verify.
+	ReasonSigstoreAnswerInvalid = "SigstoreAnswerInvalid"
+	// ReasonAttestationTooLarge: a statement has more bytes than limits.signatures.statementBytes.
+	ReasonAttestationTooLarge = "AttestationTooLarge"
+
+	// Verification.
+
+	// ReasonSignatureMissing: nothing in the registry says that the digest is signed.
+	ReasonSignatureMissing = "SignatureMissing"
+	// ReasonSignatureInvalid: there are signatures, and none of them verifies.
+	ReasonSignatureInvalid = "SignatureInvalid"
+	// ReasonIdentityMismatch: signatures verify, and none is of an identity that was asked for.
+	ReasonIdentityMismatch = "IdentityMismatch"
+	// ReasonAttestationMissing: there is no attestation of the predicate type that was asked for.
+	ReasonAttestationMissing = "AttestationMissing"
 )

@@ -16,6 +16,8 @@ import (
 func ForKind(kind schema.GroupVersionKind) interface{} {
 	switch kind {
 	// Group=basewright.dev, Version=v1alpha1
+	case v1alpha1.SchemeGroupVersion.WithKind("AttestationReference"):
+		return &apiv1alpha1.AttestationReferenceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("BaseImage"):
 		return &apiv1alpha1.BaseImageApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("BaseImageBuild"):
@@ -46,6 +48,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.GitSourceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("History"):
 		return &apiv1alpha1.HistoryApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ImageSignature"):
+		return &apiv1alpha1.ImageSignatureApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("InlineSource"):
 		return &apiv1alpha1.InlineSourceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("LocalReference"):

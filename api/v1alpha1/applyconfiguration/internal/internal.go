@@ -25,6 +25,21 @@ var parser *typed.Parser
 var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.ibshafique.base-images.api.v1alpha1.Allowance
   scalar: string
+- name: com.github.ibshafique.base-images.api.v1alpha1.AttestationReference
+  map:
+    fields:
+    - name: digest
+      type:
+        scalar: string
+    - name: logIndex
+      type:
+        scalar: numeric
+    - name: predicateType
+      type:
+        scalar: string
+    - name: subject
+      type:
+        scalar: string
 - name: com.github.ibshafique.base-images.api.v1alpha1.BaseImage
   map:
     fields:
@@ -189,6 +204,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: scan
       type:
         namedType: com.github.ibshafique.base-images.api.v1alpha1.ScanResult
+    - name: signature
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.ImageSignature
     - name: startedAt
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
@@ -455,6 +473,39 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: numeric
       default: 3
+- name: com.github.ibshafique.base-images.api.v1alpha1.ImageSignature
+  map:
+    fields:
+    - name: attestationCommand
+      type:
+        scalar: string
+    - name: attestations
+      type:
+        list:
+          elementType:
+            namedType: com.github.ibshafique.base-images.api.v1alpha1.AttestationReference
+          elementRelationship: atomic
+    - name: formats
+      type:
+        list:
+          elementType:
+            namedType: com.github.ibshafique.base-images.api.v1alpha1.SignatureFormat
+          elementRelationship: associative
+    - name: identity
+      type:
+        scalar: string
+    - name: issuer
+      type:
+        scalar: string
+    - name: logIndex
+      type:
+        scalar: numeric
+    - name: signedAt
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: verifyCommand
+      type:
+        scalar: string
 - name: com.github.ibshafique.base-images.api.v1alpha1.InlineSource
   map:
     fields:
@@ -636,6 +687,14 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: reference
       type:
         scalar: string
+    - name: reports
+      type:
+        list:
+          elementType:
+            namedType: com.github.ibshafique.base-images.api.v1alpha1.PlatformReports
+          elementRelationship: associative
+          keys:
+          - platform
     - name: repository
       type:
         scalar: string
@@ -645,6 +704,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: shortDigest
       type:
         scalar: string
+    - name: signature
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.ImageSignature
     - name: size
       type:
         scalar: string
@@ -768,6 +830,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: failOn
       type:
         namedType: com.github.ibshafique.base-images.api.v1alpha1.VulnerabilityThreshold
+- name: com.github.ibshafique.base-images.api.v1alpha1.SignatureFormat
+  scalar: string
 - name: com.github.ibshafique.base-images.api.v1alpha1.Source
   map:
     fields:

@@ -14,7 +14,7 @@ import (
 // BaseImageBuildStatus is the evidence of a build.
 type BaseImageBuildStatusApplyConfiguration struct {
 	// conditions: one for each phase (DockerfilePolicyPassed, Built, Indexed, Inspected, ScanPassed, TestsPassed,
-	// Promoted), Succeeded for the whole, SARIFUploaded where it was asked for, and while they are true Reconciling and
+	// Attested, Signed, Verified, Promoted), Succeeded for the whole, SARIFUploaded where it was asked for, and while they are true Reconciling and
 	// Stalled.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// observedGeneration is the generation that this status describes.
@@ -38,6 +38,8 @@ type BaseImageBuildStatusApplyConfiguration struct {
 	Scan *ScanResultApplyConfiguration `json:"scan,omitempty"`
 	// tests is what the runtime tests found.
 	Tests *TestResultApplyConfiguration `json:"tests,omitempty"`
+	// signature is what was read back from the registry and verified.
+	Signature *ImageSignatureApplyConfiguration `json:"signature,omitempty"`
 	// codeScanning is how far the upload to GitHub has come.
 	CodeScanning *CodeScanningUploadApplyConfiguration `json:"codeScanning,omitempty"`
 	// completedAt is when it succeeded, failed or was superseded.
@@ -147,6 +149,14 @@ func (b *BaseImageBuildStatusApplyConfiguration) WithScan(value *ScanResultApply
 // If called multiple times, the Tests field is set to the value of the last call.
 func (b *BaseImageBuildStatusApplyConfiguration) WithTests(value *TestResultApplyConfiguration) *BaseImageBuildStatusApplyConfiguration {
 	b.Tests = value
+	return b
+}
+
+// WithSignature sets the Signature field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Signature field is set to the value of the last call.
+func (b *BaseImageBuildStatusApplyConfiguration) WithSignature(value *ImageSignatureApplyConfiguration) *BaseImageBuildStatusApplyConfiguration {
+	b.Signature = value
 	return b
 }
 

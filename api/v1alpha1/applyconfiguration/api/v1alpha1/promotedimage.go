@@ -38,6 +38,11 @@ type PromotedImageApplyConfiguration struct {
 	Packages *int32 `json:"packages,omitempty"`
 	// tests for people: platforms whose runtime tests passed, of all, for example 2/2 or 1/2, 1 skipped.
 	Tests *string `json:"tests,omitempty"`
+	// signature of the index, as it was read back and verified before the tags moved; not set on images that were
+	// promoted before the operator signed any.
+	Signature *ImageSignatureApplyConfiguration `json:"signature,omitempty"`
+	// reports on each platform: SBOMs and scans.
+	Reports []PlatformReportsApplyConfiguration `json:"reports,omitempty"`
 	// builtAt is when that build finished.
 	BuiltAt *v1.Time `json:"builtAt,omitempty"`
 }
@@ -156,6 +161,27 @@ func (b *PromotedImageApplyConfiguration) WithPackages(value int32) *PromotedIma
 // If called multiple times, the Tests field is set to the value of the last call.
 func (b *PromotedImageApplyConfiguration) WithTests(value string) *PromotedImageApplyConfiguration {
 	b.Tests = &value
+	return b
+}
+
+// WithSignature sets the Signature field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Signature field is set to the value of the last call.
+func (b *PromotedImageApplyConfiguration) WithSignature(value *ImageSignatureApplyConfiguration) *PromotedImageApplyConfiguration {
+	b.Signature = value
+	return b
+}
+
+// WithReports adds the given value to the Reports field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Reports field.
+func (b *PromotedImageApplyConfiguration) WithReports(values ...*PlatformReportsApplyConfiguration) *PromotedImageApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithReports")
+		}
+		b.Reports = append(b.Reports, *values[i])
+	}
 	return b
 }
 
