@@ -34,6 +34,7 @@ var allowed = map[string][]string{
 	"internal/dockerfile":                          {"internal/pipeline"},
 	"policy":                                       {},
 	"internal/rules":                               {"internal/pipeline", "policy"},
+	"internal/verify":                              {"api/v1alpha1", "internal/limits", "internal/pipeline", "internal/registry"},
 	"internal/upstream":                            {"internal/pipeline", "internal/registry"},
 	"internal/job":                                 {"api/v1alpha1", "internal/limits", "internal/pipeline"},
 	"internal/kaniko":                              {"api/v1alpha1", "internal/job", "internal/limits", "internal/pipeline"},
