@@ -23,7 +23,7 @@ func (run *buildRun) attest(ctx context.Context) (done, error) {
 	if err != nil {
 		return done{}, err
 	}
-	session, err := run.session(ctx)
+	s, err := run.signer(ctx)
 	if err != nil {
 		return done{}, err
 	}
@@ -34,15 +34,15 @@ func (run *buildRun) attest(ctx context.Context) (done, error) {
 	defer leave()
 	a := attestor{run: run, client: client, repo: repo, provenance: facts}
 	run.attested = nil
-	for _, s := range run.subjects() {
-		statements, err := a.statements(ctx, s)
+	for _, subject := range run.subjects() {
+		statements, err := a.statements(ctx, subject)
 		if err == nil {
-			err = session.Attest(ctx, client, repo.Digest(s.digest), statements)
+			err = s.session.Attest(ctx, client, repo.Digest(subject.digest), statements)
 		}
 		if err != nil {
-			return done{}, fmt.Errorf("attesting %s: %w", s.name, err)
+			return done{}, fmt.Errorf("attesting %s: %w", subject.name, err)
 		}
-		run.attested = append(run.attested, references(s, statements)...)
+		run.attested = append(run.attested, references(subject, statements)...)
 	}
 	return done{message: fmt.Sprintf("Attested %s: %d statements", subjectNames(run.subjects()), len(run.attested))}, nil
 }

@@ -46,6 +46,7 @@ type BuildReconciler struct {
 	Metrics  *metrics.Metrics
 	Watchdog *Watchdog
 	Rules    RuleEvaluator
+	Signing  Signing
 
 	// inspected are the images that have passed inspection, by platform and digest.
 	inspected *lru.Cache[string, inspect.Facts]
@@ -157,6 +158,11 @@ type buildRun struct {
 	observed v1alpha1.BaseImageBuildStatus
 	// digests that the Jobs report, by platform.
 	digests map[string]string
+	// built and scanned are when Jobs have worked.
+	built, scanned span
+	// attested are the statements that were signed.
+	attested []v1alpha1.AttestationReference
+	signing  *signing
 	// superseded says that a newer build takes this one's place. A pod that claims it is not believed.
 	superseded bool
 	// suspended says that a Job is held back, by Kueue for example: the time does not count.
@@ -179,6 +185,9 @@ func (run *buildRun) phases() []phase {
 		{v1alpha1.ConditionInspected, v1alpha1.PhaseInspecting, run.inspect},
 		{v1alpha1.ConditionScanPassed, v1alpha1.PhaseScanning, run.scan},
 		{v1alpha1.ConditionTestsPassed, v1alpha1.PhaseTesting, run.test},
+		{v1alpha1.ConditionAttested, v1alpha1.PhaseAttesting, run.attest},
+		{v1alpha1.ConditionSigned, v1alpha1.PhaseSigning, run.sign},
+		{v1alpha1.ConditionVerified, v1alpha1.PhaseVerifying, run.verify},
 		{v1alpha1.ConditionPromoted, v1alpha1.PhasePromoting, run.promote},
 	}
 }

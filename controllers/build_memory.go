@@ -18,9 +18,11 @@ const maxRemembered = 1024
 type memory struct {
 	done []done
 	// status has what those phases have found.
-	status  v1alpha1.BaseImageBuildStatus
-	digests map[string]string
-	resumed time.Time
+	status         v1alpha1.BaseImageBuildStatus
+	digests        map[string]string
+	built, scanned span
+	attested       []v1alpha1.AttestationReference
+	resumed        time.Time
 }
 
 func newMemory() *lru.Cache[types.UID, memory] {
@@ -38,17 +40,19 @@ func (run *buildRun) recall() []done {
 		return nil
 	}
 	run.digests, run.resumed = m.digests, m.resumed
+	run.built, run.scanned, run.attested = m.built, m.scanned, m.attested
 	copyFindings(&run.build.Status, &m.status)
 	return slices.Clone(m.done)
 }
 
 func (run *buildRun) remember(all []done) {
-	m := memory{done: slices.Clone(all), digests: run.digests, resumed: run.resumed}
+	m := memory{done: slices.Clone(all), digests: run.digests, resumed: run.resumed, built: run.built, scanned: run.scanned, attested: run.attested}
 	copyFindings(&m.status, &run.build.Status)
 	run.memory.Add(run.build.UID, m)
 }
 
 // copyFindings copies what phases find. They replace it as a whole, and never change it.
 func copyFindings(to, from *v1alpha1.BaseImageBuildStatus) {
-	to.DockerfilePolicy, to.Platforms, to.Digest, to.Scan, to.Tests = from.DockerfilePolicy, from.Platforms, from.Digest, from.Scan, from.Tests
+	to.DockerfilePolicy, to.Platforms, to.Digest = from.DockerfilePolicy, from.Platforms, from.Digest
+	to.Scan, to.Tests, to.Signature = from.Scan, from.Tests, from.Signature
 }

@@ -3,32 +3,41 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"time"
 
-	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/sigstore/sigstore-go/pkg/root"
+	batchv1 "k8s.io/api/batch/v1"
 
 	"github.com/ibshafique/base-images/internal/pipeline"
-	"github.com/ibshafique/base-images/internal/registry"
 	"github.com/ibshafique/base-images/internal/sign"
 	"github.com/ibshafique/base-images/internal/verify"
 )
 
-// sign signs the index and each platform, once all attestations are there: whoever finds a signature finds those too.
+// Signing is who signs what builds have made, and what that is verified with.
+type Signing struct {
+	Signer   *sign.Signer
+	Identity *SignerIdentity
+	// TrustRoot returns the newest trust root, or a pipeline fault.
+	TrustRoot func() (root.TrustedMaterial, error)
+}
+
+// sign signs each platform and the index, once all attestations are there: whoever finds a signature finds those too.
 func (run *buildRun) sign(ctx context.Context) (done, error) {
 	client, repo, err := run.output(ctx)
 	if err != nil {
 		return done{}, err
 	}
-	session, err := run.session(ctx)
+	s, err := run.signer(ctx)
 	if err != nil {
 		return done{}, err
 	}
 	subjects := run.subjects()
-	for _, s := range subjects {
-		if err := session.Sign(ctx, client, repo.Digest(s.digest)); err != nil {
-			return done{}, fmt.Errorf("signing %s: %w", s.name, err)
+	for _, subject := range subjects {
+		if err := s.session.Sign(ctx, client, repo.Digest(subject.digest)); err != nil {
+			return done{}, fmt.Errorf("signing %s: %w", subject.name, err)
 		}
 	}
-	return done{message: fmt.Sprintf("Signed %s as %s", subjectNames(subjects), run.identity.Subject)}, nil
+	return done{message: fmt.Sprintf("Signed %s as %s", subjectNames(subjects), s.identity.Subject)}, nil
 }
 
 // subject is a manifest that is signed, and that statements are about.
@@ -54,48 +63,41 @@ func subjectNames(subjects []subject) string {
 	return text
 }
 
-// signingSession is what a pass needs to sign and verify.
-type signingSession struct {
+// signing is what a pass signs and verifies with.
+type signing struct {
 	identity verify.Identity
+	// verifier accepts what the operator itself has signed, and nothing else.
 	verifier *verify.Verifier
-	session  *sign.Session
+	// session has one key and one certificate for all that the pass signs, once there is something to sign.
+	session *sign.Session
 }
 
-// session has one key and one certificate for all that a pass signs. They exist only once something has to be signed.
-func (run *buildRun) session(ctx context.Context) (*sign.Session, error) {
-	verifier, err := run.verifier(ctx)
+func (run *buildRun) signer(ctx context.Context) (*signing, error) {
+	if run.signing != nil {
+		return run.signing, nil
+	}
+	identity, err := run.Signing.Identity.Identity(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if run.signing == nil {
-		run.signing = run.Signer.Begin(verifier)
-	}
-	return run.signing, nil
-}
-
-// verifier accepts what the operator itself has signed, and nothing else.
-func (run *buildRun) verifier(ctx context.Context) (*verify.Verifier, error) {
-	if run.verifying != nil {
-		return run.verifying, nil
-	}
-	identity, err := run.Identity.Identity(ctx)
-	if err != nil {
-		return nil, err
-	}
-	v, err := verify.New(verify.Options{
-		Identities: []verify.Identity{identity},
-		Material:   run.TrustRoot,
-		Limits:     run.Config.Limits.Signatures,
-	})
+	verifier, err := verify.New(verify.Options{Identities: []verify.Identity{identity}, Material: run.Signing.TrustRoot, Limits: run.Config.Limits.Signatures})
 	if err != nil {
 		return nil, fmt.Errorf("making the verifier of the operator's own signatures: %w", err)
 	}
-	run.identity, run.verifying = identity, v
-	return v, nil
+	run.signing = &signing{identity: identity, verifier: verifier, session: run.Signing.Signer.Begin(verifier)}
+	return run.signing, nil
 }
 
-// published reads what belongs to an image in the output repository.
-type published struct {
-	client *registry.Client
-	repo   name.Repository
+// span of time in which Jobs have worked.
+type span struct{ start, end time.Time }
+
+// with makes s cover a Job that has completed.
+func (s span) with(job *batchv1.Job) span {
+	if t := job.Status.StartTime; t != nil && (s.start.IsZero() || t.Time.Before(s.start)) {
+		s.start = t.Time
+	}
+	if t := job.Status.CompletionTime; t != nil && t.After(s.end) {
+		s.end = t.Time
+	}
+	return s
 }

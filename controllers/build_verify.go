@@ -19,7 +19,7 @@ import (
 // verify reads back every signature and attestation, and verifies them as admission does: what it would refuse is not
 // promoted. What a registry has lost since it was pushed fails the build, which is then retried.
 func (run *buildRun) verify(ctx context.Context) (done, error) {
-	verifier, err := run.verifier(ctx)
+	s, err := run.signer(ctx)
 	if err != nil {
 		return done{}, err
 	}
@@ -32,16 +32,16 @@ func (run *buildRun) verify(ctx context.Context) (done, error) {
 		return done{}, err
 	}
 	defer leave()
-	back := readBack{verifier: verifier, client: client, repo: repo, formats: run.Config.Sigstore.Formats}
+	back := readBack{verifier: s.verifier, client: client, repo: repo, formats: run.Config.Sigstore.Formats}
 	subjects := run.subjects()
-	for _, s := range subjects {
-		if err := back.subject(ctx, s, run.attested); err != nil {
-			return done{}, fmt.Errorf("verifying %s: %w", s.name, lost(err))
+	for _, subject := range subjects {
+		if err := back.subject(ctx, subject, run.attested); err != nil {
+			return done{}, fmt.Errorf("verifying %s: %w", subject.name, lost(err))
 		}
 	}
-	run.build.Status.Signature = run.signature(back)
+	run.build.Status.Signature = run.signature(back, s.identity)
 	return done{message: fmt.Sprintf("Verified the signatures of %s and %d attestations, by %s of %s",
-		subjectNames(subjects), len(back.attestations), run.identity.Subject, run.identity.Issuer)}, nil
+		subjectNames(subjects), len(back.attestations), s.identity.Subject, s.identity.Issuer)}, nil
 }
 
 // lost makes a terminal fault one that another attempt may survive: it signs again what is gone.
@@ -119,9 +119,9 @@ func (b *readBack) everyFormat(found []verify.Evidence, what string) error {
 }
 
 // signature is the evidence for people.
-func (run *buildRun) signature(b readBack) *v1alpha1.ImageSignature {
+func (run *buildRun) signature(b readBack, by verify.Identity) *v1alpha1.ImageSignature {
 	ref := run.build.Spec.Output.Repository + "@" + run.build.Status.Digest
-	as := "--certificate-identity=" + run.identity.Subject + " --certificate-oidc-issuer=" + run.identity.Issuer
+	as := "--certificate-identity=" + by.Subject + " --certificate-oidc-issuer=" + by.Issuer
 	return &v1alpha1.ImageSignature{
 		Identity:           b.index.Identity,
 		Issuer:             b.index.Issuer,
