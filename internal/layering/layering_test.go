@@ -41,6 +41,7 @@ var allowed = map[string][]string{
 	"internal/inspect":                             {"internal/limits", "internal/pipeline", "internal/registry"},
 	"internal/scan":                                {"api/v1alpha1", "internal/job", "internal/limits", "internal/pipeline"},
 	"internal/codescanning":                        {"internal/netmessage", "internal/pipeline", "internal/retryafter"},
+	"internal/attest":                              {"api/v1alpha1", "internal/pipeline"},
 	"internal/index":                               {"internal/inspect", "internal/pipeline", "internal/registry"},
 	"internal/promote":                             {"internal/pipeline", "internal/registry"},
 	// The probe is a small program of its own: nothing but the standard library.
