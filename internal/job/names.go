@@ -21,13 +21,23 @@ const (
 	LabelArchitecture = "basewright.dev/architecture"
 	// LabelJob says what a Job does, unless it builds a platform.
 	LabelJob = "basewright.dev/job"
+	// KindTest is its value on Jobs that test an image.
+	KindTest = "test"
 )
+
+// NamePrefix begins the names of Jobs, and so those of their pods. The admission policies know by it whose pod somebody
+// wants to run a command in: they are told no more than its name.
+const NamePrefix = "basewright-"
 
 // KueueLabels are passed from a BaseImage to its builds and Jobs (https://kueue.sigs.k8s.io/docs/tasks/run/jobs/).
 var KueueLabels = []string{"kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class"}
 
-// maxBuildName leaves room for "-" and a word of ten characters within the 63 characters of a label value.
-const maxBuildName = 52
+const (
+	// maxName is how long the value of a label may be: the name of a Job is one on its pods.
+	maxName = 63
+	// maxBuildName leaves room for NamePrefix, "-" and a word of ten characters.
+	maxBuildName = 41
+)
 
 // BuildName is the name of a BaseImageBuild: readable by its attempt, and the same for the same
 // decision, so that creating it twice is refused by the apiserver. decision is anything that
@@ -36,10 +46,24 @@ func BuildName(baseImage string, attempt int64, decision ...string) string {
 	sum := sha256.Sum256([]byte(strings.Join(decision, "\x00")))
 	suffix := fmt.Sprintf("-%d-%s", attempt, hex.EncodeToString(sum[:])[:6])
 	if keep := maxBuildName - len(suffix); len(baseImage) > keep {
-		full := sha256.Sum256([]byte(baseImage))
-		baseImage = strings.TrimRight(baseImage[:keep-7], "-.") + "-" + hex.EncodeToString(full[:])[:6]
+		baseImage = shorten(baseImage, keep)
 	}
 	return baseImage + suffix
+}
+
+// Name is that of a Job of a build, or of what else the build needs in its namespace: what says what it is for. The name
+// of a build that an operator with longer names has made is cut.
+func Name(build, what string) string {
+	if keep := maxName - len(NamePrefix) - len(what) - 1; len(build) > keep {
+		build = shorten(build, keep)
+	}
+	return NamePrefix + build + "-" + what
+}
+
+// shorten cuts a name, and gives it a hash, by which it is told from others with the same start.
+func shorten(name string, keep int) string {
+	full := sha256.Sum256([]byte(name))
+	return strings.TrimRight(name[:keep-7], "-.") + "-" + hex.EncodeToString(full[:])[:6]
 }
 
 // Labels are those of what belongs to a build.

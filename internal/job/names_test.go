@@ -19,15 +19,35 @@ func TestNamesAreValid(t *testing.T) {
 	for _, base := range names {
 		for _, attempt := range []int64{1, 99, 1<<63 - 1} {
 			name := BuildName(base, attempt, "decision")
-			if len(name) > 52 {
+			if len(name) > 41 {
 				t.Fatalf("%s has %d characters", name, len(name))
 			}
-			for _, n := range []string{name, name + "-scan-input", name + "-test-arm64"} {
+			for _, n := range []string{name, name + "-scan-input", Name(name, "test-arm64"), Name(base, "test-arm64")} {
+				if strings.HasPrefix(n, NamePrefix) && !strings.HasSuffix(n, "-test-arm64") {
+					t.Fatalf("%s does not say what it is for", n)
+				}
 				if errs := validation.IsDNS1123Label(n); len(errs) > 0 {
 					t.Fatalf("BuildName(%q, %d): %q: %v", base, attempt, n, errs)
 				}
 			}
 		}
+	}
+}
+
+func TestNamesOfWhatABuildNeeds(t *testing.T) {
+	long := strings.Repeat("a", 52)
+	tests := map[string]struct{ build, want string }{
+		"a build is named in full":                    {"wolfi-3-ab12cd", "basewright-wolfi-3-ab12cd-test-arm64"},
+		"the longest build too":                       {long[:41], "basewright-" + long[:41] + "-test-arm64"},
+		"one that an older operator has named is cut": {long, "basewright-" + long[:34] + "-6c1b3d-test-arm64"},
+		"and one that differs at its end is another":  {long[1:] + "b", "basewright-" + long[:34] + "-cfb5e7-test-arm64"},
+	}
+	for desc, tt := range tests {
+		t.Run(desc, func(t *testing.T) {
+			if got := Name(tt.build, "test-arm64"); got != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+		})
 	}
 }
 

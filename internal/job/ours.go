@@ -8,9 +8,15 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 )
 
-// madeFrom reports whether a pod runs the containers of a template on its volumes. What admission may add is ignored.
-func madeFrom(template, pod corev1.PodSpec) bool {
-	return sameContainers(template, template.InitContainers, pod.InitContainers) &&
+// madeFrom reports whether a pod has the label by which it is guarded, so that nobody but the Job controller can have made
+// it, and runs the containers of a template on its volumes. What admission may add is ignored; nobody adds a container to
+// debug a pod whose report is to be believed.
+func madeFrom(template corev1.PodTemplateSpec, pod corev1.Pod) bool {
+	return pod.Labels[LabelManagedBy] == template.Labels[LabelManagedBy] && sameSpec(template.Spec, pod.Spec)
+}
+
+func sameSpec(template, pod corev1.PodSpec) bool {
+	return len(pod.EphemeralContainers) == 0 && sameContainers(template, template.InitContainers, pod.InitContainers) &&
 		sameContainers(template, template.Containers, pod.Containers) &&
 		!slices.ContainsFunc(template.Volumes, func(v corev1.Volume) bool {
 			return !slices.ContainsFunc(pod.Volumes, func(p corev1.Volume) bool { return equality.Semantic.DeepEqual(v, p) })

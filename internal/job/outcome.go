@@ -52,7 +52,7 @@ func (r reader) report(job *batchv1.Job, pods []corev1.Pod) (string, error) {
 	if len(pods) > 1 {
 		return "", pipeline.Terminalf(v1alpha1.ReasonConflict, "%s: %d pods name Job %s as their owner, which makes one: find out who else makes pods in namespace %s, then request a new build", r.Subject, len(pods), job.Name, job.Namespace)
 	}
-	if len(pods) == 1 && !madeFrom(job.Spec.Template.Spec, pods[0].Spec) {
+	if len(pods) == 1 && !madeFrom(job.Spec.Template, pods[0]) {
 		return "", pipeline.Terminalf(v1alpha1.ReasonConflict, "%s: pod %s has not the containers and volumes that Job %s asks for: exempt build pods from the admission webhook that changes them, or find out who made the pod, then request a new build", r.Subject, pods[0].Name, job.Name)
 	}
 	for i := range pods {

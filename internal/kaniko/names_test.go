@@ -7,7 +7,7 @@ import (
 
 func TestNamesOfAJobAndItsInput(t *testing.T) {
 	got := fmt.Sprint(JobName("b", arm64), " ", InputName("b"))
-	if want := "b-arm64 b-input"; got != want {
+	if want := "basewright-b-arm64 b-input"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }

@@ -131,7 +131,11 @@ func TestOutcomeOfAJobWithPodsOfOthers(t *testing.T) {
 		Containers:     []corev1.Container{{Name: ContainerPush, Image: "worker", Args: []string{"push"}}},
 		Volumes:        []corev1.Volume{{Name: "input", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: "x-input"}}}}},
 	}
+	job.Spec.Template.Labels = map[string]string{"app.kubernetes.io/managed-by": "basewright", "basewright.dev/build": "x-1"}
 	made.Spec = *job.Spec.Template.Spec.DeepCopy()
+	made.Labels = map[string]string{"app.kubernetes.io/managed-by": "basewright"}
+	unguarded := made.DeepCopy()
+	unguarded.Labels = map[string]string{"basewright.dev/build": "x-1"}
 	with := func(change func(*corev1.PodSpec)) []corev1.Pod {
 		pod := made.DeepCopy()
 		change(&pod.Spec)
@@ -153,6 +157,11 @@ func TestOutcomeOfAJobWithPodsOfOthers(t *testing.T) {
 		"an injected container that sees our volumes": with(func(s *corev1.PodSpec) {
 			s.InitContainers = append(s.InitContainers, corev1.Container{Name: "injected", VolumeMounts: []corev1.VolumeMount{{Name: "input"}}})
 		}),
+		"a container to debug it": with(func(s *corev1.PodSpec) {
+			s.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug"}}}
+		}),
+		"without the label that guards it": {*unguarded},
+
 		"no kaniko":           with(func(s *corev1.PodSpec) { s.InitContainers = nil }),
 		"an input of its own": with(func(s *corev1.PodSpec) { s.Volumes[0].ConfigMap.Name = "evil" }),
 		"no volumes":          with(func(s *corev1.PodSpec) { s.Volumes = nil }),

@@ -29,9 +29,6 @@ const (
 )
 
 const (
-	// jobKind is the value of job.LabelJob.
-	jobKind = "test"
-
 	volumeProbe = "probe"
 	// dirInstall is where the worker sees the volume, dirProbe where the image does. A file that an image has there is
 	// hidden by the volume.
@@ -78,7 +75,7 @@ func Job(o JobOptions) (*batchv1.Job, error) {
 		return nil, pipeline.Terminalf(pipeline.ReasonInternalError, "%s: an image of the user %d:%d can't be tested: it must be numeric and not root", platform, o.UID, o.GID)
 	}
 	meta := job.Labels(o.Build)
-	meta[job.LabelArchitecture], meta[job.LabelJob] = platform.Architecture, jobKind
+	meta[job.LabelArchitecture], meta[job.LabelJob] = platform.Architecture, job.KindTest
 	return &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{Name: JobName(o.Build.Name, platform), Namespace: o.Build.Namespace, Labels: job.WithKueue(meta, o.Build)},
 		Spec: batchv1.JobSpec{
@@ -94,7 +91,9 @@ func Job(o JobOptions) (*batchv1.Job, error) {
 }
 
 // JobName is the name of the Job that tests a platform.
-func JobName(build string, p pipeline.Platform) string { return build + "-test-" + p.Architecture }
+func JobName(build string, p pipeline.Platform) string {
+	return job.Name(build, job.KindTest+"-"+p.Architecture)
+}
 
 func podSpec(o JobOptions, platform pipeline.Platform) corev1.PodSpec {
 	return corev1.PodSpec{

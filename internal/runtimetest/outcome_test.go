@@ -30,7 +30,7 @@ func ended(t *testing.T, condition batchv1.JobCondition, states map[string]corev
 	}
 	condition.Status = corev1.ConditionTrue
 	made.Status.Conditions = []batchv1.JobCondition{condition}
-	pod := corev1.Pod{Spec: made.Spec.Template.Spec}
+	pod := corev1.Pod{ObjectMeta: made.Spec.Template.ObjectMeta, Spec: made.Spec.Template.Spec}
 	for name, state := range states {
 		s := corev1.ContainerStatus{Name: name, State: corev1.ContainerState{Terminated: &state}}
 		if name == ContainerInstall {

@@ -8,7 +8,7 @@ import "github.com/ibshafique/base-images/internal/job"
 const JobScan = "scan"
 
 // JobName is the name of the Job that scans the images of a build.
-func JobName(build string) string { return build + "-scan" }
+func JobName(build string) string { return job.Name(build, JobScan) }
 
 // InputName is the name of the ConfigMap that holds the input of a scan.
 func InputName(build string) string { return build + "-scan-input" }

@@ -22,7 +22,7 @@ func ended(t *testing.T, kind batchv1.JobConditionType) *batchv1.Job {
 }
 
 func podOf(made *batchv1.Job, container string, code int32, message string) []corev1.Pod {
-	pod := corev1.Pod{Spec: *made.Spec.Template.Spec.DeepCopy()}
+	pod := corev1.Pod{ObjectMeta: made.Spec.Template.ObjectMeta, Spec: *made.Spec.Template.Spec.DeepCopy()}
 	status := corev1.ContainerStatus{Name: container, State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Message: message}}}
 	if container == ContainerReport {
 		pod.Status.ContainerStatuses = []corev1.ContainerStatus{status}

@@ -204,13 +204,13 @@ func TestProbesDecide(t *testing.T) {
 				i.Spec.Retries = new(int32(0))
 			})
 			build := o.awaitBuildOf(image)
-			o.succeed(o.awaitJob(build.Name + "-amd64"))
+			o.succeed(o.awaitJob(job.Name(build.Name, "amd64")))
 			message, err := json.Marshal(probed(checks, tc.failed, tc.missing))
 			o.check(err, "encoding a report")
 			if tc.failed == "-" {
 				message = []byte("panic: x")
 			}
-			o.end(o.awaitJob(build.Name+"-test-amd64"), runtimetest.ContainerTest, 0, string(message), batchv1.JobComplete, "")
+			o.end(o.awaitJob(job.Name(build.Name, "test-amd64")), runtimetest.ContainerTest, 0, string(message), batchv1.JobComplete, "")
 			o.awaitCondition(image, "Ready", tc.ready, tc.reason)
 			if c := meta.FindStatusCondition(image.Status.Conditions, "Ready"); !strings.Contains(c.Message, tc.says) {
 				t.Errorf("Ready says %q, without %q", c.Message, tc.says)
@@ -346,12 +346,12 @@ func TestARestartDuringAScanStartsNothingTwice(t *testing.T) {
 	for _, j := range o.awaitJobs(build.Name) {
 		o.succeed(j)
 	}
-	scan := o.awaitJob(build.Name + "-scan")
+	scan := o.awaitJob(job.Name(build.Name, "scan"))
 	o.stop()
 	o.start()
 	o.scanner.Store(&scanner{})
 	o.awaitCondition(image, "Ready", metav1.ConditionTrue, "Promoted")
-	if again := o.awaitJob(build.Name + "-scan"); again.UID != scan.UID || len(o.jobs()) != 3 {
+	if again := o.awaitJob(job.Name(build.Name, "scan")); again.UID != scan.UID || len(o.jobs()) != 3 {
 		t.Errorf("there are %d Jobs, and the scan is %s, before %s", len(o.jobs()), again.UID, scan.UID)
 	}
 	if scan.Labels[job.LabelBuild] != build.Name {

@@ -207,7 +207,7 @@ func checkNothingFurther(t *testing.T, image *v1alpha1.BaseImage, jobs []string)
 	t.Helper()
 	var got []string
 	for _, j := range jobsOf(t.Context(), t, image) {
-		got = append(got, strings.TrimPrefix(j.Name, j.Labels["basewright.dev/build"]+"-"))
+		got = append(got, strings.TrimPrefix(j.Name, "basewright-"+j.Labels["basewright.dev/build"]+"-"))
 	}
 	slices.Sort(got)
 	if !slices.Equal(got, jobs) {
