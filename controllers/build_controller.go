@@ -47,6 +47,8 @@ type BuildReconciler struct {
 	Watchdog *Watchdog
 	Rules    RuleEvaluator
 	Signing  Signing
+	// Version of the operator, for provenance.
+	Version string
 
 	// inspected are the images that have passed inspection, by platform and digest.
 	inspected *lru.Cache[string, inspect.Facts]
@@ -158,8 +160,8 @@ type buildRun struct {
 	observed v1alpha1.BaseImageBuildStatus
 	// digests that the Jobs report, by platform.
 	digests map[string]string
-	// built and scanned are when Jobs have worked.
-	built, scanned span
+	// built and scanned are what the Jobs of these phases tell.
+	built, scanned work
 	// attested are the statements that were signed.
 	attested []v1alpha1.AttestationReference
 	signing  *signing

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/sigstore/sigstore-go/pkg/root"
@@ -88,16 +89,25 @@ func (run *buildRun) signer(ctx context.Context) (*signing, error) {
 	return run.signing, nil
 }
 
-// span of time in which Jobs have worked.
-type span struct{ start, end time.Time }
+// work is what Jobs that have completed tell of themselves.
+type work struct {
+	start, end time.Time
+	// images of their containers.
+	images map[string]string
+}
 
-// with makes s cover a Job that has completed.
-func (s span) with(job *batchv1.Job) span {
-	if t := job.Status.StartTime; t != nil && (s.start.IsZero() || t.Time.Before(s.start)) {
-		s.start = t.Time
+// with makes w cover another Job.
+func (w work) with(job *batchv1.Job) work {
+	w.images = map[string]string{}
+	pod := &job.Spec.Template.Spec
+	for _, c := range slices.Concat(pod.InitContainers, pod.Containers) {
+		w.images[c.Name] = c.Image
 	}
-	if t := job.Status.CompletionTime; t != nil && t.After(s.end) {
-		s.end = t.Time
+	if t := job.Status.StartTime; t != nil && (w.start.IsZero() || t.Time.Before(w.start)) {
+		w.start = t.Time
 	}
-	return s
+	if t := job.Status.CompletionTime; t != nil && t.After(w.end) {
+		w.end = t.Time
+	}
+	return w
 }

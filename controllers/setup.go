@@ -34,6 +34,8 @@ type Options struct {
 	Rules RuleEvaluator
 	// Signing is who signs, and how.
 	Signing Signing
+	// Version of the operator, for provenance.
+	Version string
 	Clock   clock.PassiveClock
 	// Metrics count what happens. Whoever gives them registers them. Default: nothing is counted.
 	Metrics *metrics.Metrics
@@ -53,7 +55,7 @@ func SetUp(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		return err
 	}
 	builds := &BuildReconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(),
-		Registry: o.Registry, Config: o.Config, Events: recorder, Clock: o.Clock, Metrics: o.Metrics, Watchdog: o.Watchdog, Rules: o.Rules, Signing: o.Signing}
+		Registry: o.Registry, Config: o.Config, Events: recorder, Clock: o.Clock, Metrics: o.Metrics, Watchdog: o.Watchdog, Rules: o.Rules, Signing: o.Signing, Version: o.Version}
 	if err := builds.SetupWithManager(mgr); err != nil {
 		return err
 	}
