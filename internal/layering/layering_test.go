@@ -32,18 +32,18 @@ var allowed = map[string][]string{
 	"internal/vulndb":                              {"internal/limits", "internal/pipeline", "internal/registry", "internal/retryafter", "internal/stall"},
 	"internal/source":                              {"internal/limits", "internal/netmessage", "internal/pipeline", "internal/retryafter", "internal/stall"},
 	"internal/dockerfile":                          {"internal/pipeline"},
-	// A Sigstore for tests: nothing of the product imports it.
-	"internal/sigstoretest": {},
-	"policy":                {},
-	"internal/rules":        {"internal/pipeline", "policy"},
-	"internal/upstream":     {"internal/pipeline", "internal/registry"},
-	"internal/job":          {"api/v1alpha1", "internal/limits", "internal/pipeline"},
-	"internal/kaniko":       {"api/v1alpha1", "internal/job", "internal/limits", "internal/pipeline"},
-	"internal/inspect":      {"internal/limits", "internal/pipeline", "internal/registry"},
-	"internal/scan":         {"api/v1alpha1", "internal/job", "internal/limits", "internal/pipeline"},
-	"internal/codescanning": {"internal/netmessage", "internal/pipeline", "internal/retryafter"},
-	"internal/index":        {"internal/inspect", "internal/pipeline", "internal/registry"},
-	"internal/promote":      {"internal/pipeline", "internal/registry"},
+	"policy":                                       {},
+	"internal/rules":                               {"internal/pipeline", "policy"},
+	"internal/verify":                              {"api/v1alpha1", "internal/limits", "internal/pipeline", "internal/registry"},
+	"internal/sign":                                {"api/v1alpha1", "internal/limits", "internal/netmessage", "internal/pipeline", "internal/registry", "internal/retryafter", "internal/verify"},
+	"internal/upstream":                            {"internal/pipeline", "internal/registry"},
+	"internal/job":                                 {"api/v1alpha1", "internal/limits", "internal/pipeline"},
+	"internal/kaniko":                              {"api/v1alpha1", "internal/job", "internal/limits", "internal/pipeline"},
+	"internal/inspect":                             {"internal/limits", "internal/pipeline", "internal/registry"},
+	"internal/scan":                                {"api/v1alpha1", "internal/job", "internal/limits", "internal/pipeline"},
+	"internal/codescanning":                        {"internal/netmessage", "internal/pipeline", "internal/retryafter"},
+	"internal/index":                               {"internal/inspect", "internal/pipeline", "internal/registry"},
+	"internal/promote":                             {"internal/pipeline", "internal/registry"},
 	// The probe is a small program of its own: nothing but the standard library.
 	"internal/probe":       {},
 	"internal/runtimetest": {"api/v1alpha1", "internal/job", "internal/limits", "internal/pipeline", "internal/probe"},
@@ -61,6 +61,8 @@ var allowed = map[string][]string{
 	"hack/inventory": {"api/v1alpha1"},
 	"hack/publish":   {},
 	"hack/sandbox":   {},
+	// A Sigstore for tests: nothing of the product imports it.
+	"internal/sigstoretest": {},
 }
 
 // mayUseControllerRuntime are the only packages that write to Kubernetes.
