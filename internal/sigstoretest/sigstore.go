@@ -29,6 +29,7 @@ type Sigstore struct {
 
 	tokens *ecdsa.PrivateKey
 	root   *root.TrustedRoot
+	noLog  *root.TrustedRoot
 }
 
 // New starts a Sigstore that ends with the test. Each one has other keys.
@@ -41,7 +42,7 @@ func New(t testing.TB) *Sigstore {
 	s.Fulcio.start(t, "/api/v2/signingCert", s.Fulcio.serve)
 	s.Rekor.start(t, "/api/v1/log/entries", s.Rekor.serve)
 	s.Timestamp.start(t, "/api/v1/timestamp", s.Timestamp.serve)
-	s.root = s.trust()
+	s.root, s.noLog = s.trust(logs(s.Rekor.URL, s.Rekor.key, hourAgo())), s.trust(nil)
 	return s
 }
 
@@ -51,11 +52,16 @@ func (s *Sigstore) TrustedRoot() *root.TrustedRoot { return s.root }
 // Material is TrustedRoot as a function.
 func (s *Sigstore) Material() (root.TrustedMaterial, error) { return s.root, nil }
 
+// MaterialWithoutLog is for a Sigstore without Rekor, in which timestamps alone say when something was signed.
+func (s *Sigstore) MaterialWithoutLog() (root.TrustedMaterial, error) { return s.noLog, nil }
+
 // TrustedRootJSON is TrustedRoot as a file trusted_root.json has it.
 func (s *Sigstore) TrustedRootJSON() []byte { return must(json.Marshal(s.root)) }
 
-func (s *Sigstore) trust() *root.TrustedRoot {
-	from, until := time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
+func hourAgo() time.Time { return time.Now().Add(-time.Hour) }
+
+func (s *Sigstore) trust(rekor map[string]*root.TransparencyLog) *root.TrustedRoot {
+	from, until := hourAgo(), time.Now().Add(24*time.Hour)
 	made := must(root.NewTrustedRoot(root.TrustedRootMediaType01,
 		[]root.CertificateAuthority{&root.FulcioCertificateAuthority{
 			Root: s.Fulcio.root.certificate, Intermediates: []*x509.Certificate{s.Fulcio.issuing.certificate},
@@ -66,7 +72,7 @@ func (s *Sigstore) trust() *root.TrustedRoot {
 			Root: s.Timestamp.root.certificate, Leaf: s.Timestamp.leaf.certificate,
 			ValidityPeriodStart: from, ValidityPeriodEnd: until, URI: s.Timestamp.URL,
 		}},
-		logs(s.Rekor.URL, s.Rekor.key, from)))
+		rekor))
 	return must(root.NewTrustedRootFromJSON(must(json.Marshal(made))))
 }
 
