@@ -22,6 +22,7 @@ const overheadBytes = 256 << 10
 // core verifies one signature against one snapshot of the trust root.
 type core struct {
 	verifier   *sigstore.Verifier
+	material   root.TrustedMaterial
 	identities []sigstore.PolicyOption
 	logs       map[string]*root.TransparencyLog
 }
@@ -50,7 +51,7 @@ func newCore(material root.TrustedMaterial, identities []sigstore.PolicyOption) 
 	if err != nil {
 		return nil, pipeline.Terminalf(pipeline.ReasonTrustRootInvalid, "using the trust root: %w", err)
 	}
-	return &core{verifier: verifier, identities: identities, logs: logs}, nil
+	return &core{verifier: verifier, material: material, identities: identities, logs: logs}, nil
 }
 
 func lacks(what string) error {

@@ -91,7 +91,7 @@ func (s *search) layer(ctx context.Context, layer v1.Descriptor) (Attestation, e
 		return Attestation{}, err
 	}
 	b.Content = &protobundle.Bundle_DsseEnvelope{DsseEnvelope: envelope}
-	return s.statement(b)
+	return s.stamped(content).statement(b)
 }
 
 // simple verifies a signature of the payload that names the digest.
