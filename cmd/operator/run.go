@@ -157,6 +157,13 @@ func setUp(ctx context.Context, mgr ctrl.Manager, cfg *config.Operator, client *
 	if err != nil {
 		return fmt.Errorf("looking for the program itself: %w", err)
 	}
+	trust, err := trustRoot(cfg.Sigstore, client.HTTPClient(), counted)
+	if err != nil {
+		return err
+	}
+	if err := mgr.Add(everywhere{trust}); err != nil {
+		return fmt.Errorf("adding the trust root: %w", err)
+	}
 	watchdog := controllers.NewWatchdog(clock.RealClock{})
 	err = controllers.SetUp(ctx, mgr, controllers.Options{
 		Config:    cfg,
@@ -166,6 +173,8 @@ func setUp(ctx context.Context, mgr ctrl.Manager, cfg *config.Operator, client *
 		Rules:     rules.NewApart(self, evaluateRules),
 		Clock:     clock.RealClock{},
 		Metrics:   counted,
+		TrustRoot: trust.Material,
+		Identity:  signer(mgr, cfg.Sigstore),
 		Watchdog:  watchdog,
 	})
 	if err != nil {

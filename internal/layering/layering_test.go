@@ -54,7 +54,7 @@ var allowed = map[string][]string{
 	"controllers": {"api/v1alpha1", "internal/codescanning", "internal/config", "internal/dockerfile", "internal/index", "internal/inspect", "internal/job",
 		"internal/kaniko", "internal/limits", "internal/metrics", "internal/pipeline", "internal/promote", "internal/registry", "internal/rules",
 		"internal/runtimetest", "internal/scan", "internal/source", "internal/upstream"},
-	"cmd/operator": {"api/v1alpha1", "controllers", "internal/config", "internal/metrics", "internal/registry", "internal/rules", "internal/source", "internal/upstream"},
+	"cmd/operator": {"api/v1alpha1", "controllers", "internal/config", "internal/metrics", "internal/registry", "internal/rules", "internal/source", "internal/trustroot", "internal/upstream"},
 	"cmd/probe":    {"internal/probe"},
 	"cmd/worker":   {"internal/pipeline", "internal/worker"},
 	"test/policy":  {},
