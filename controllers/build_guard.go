@@ -1,0 +1,5 @@
+package controllers
+
+import "context"
+
+func (run *buildRun) guarded(context.Context) (bool, error) { return false, nil }
