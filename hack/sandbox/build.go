@@ -148,6 +148,16 @@ func build(ctx context.Context, s site, p *progress, names []string) (builds, er
 	return found, nil
 }
 
+// buildDir is where the programs of a group are, or will be.
+func buildDir(s site, name string) (string, error) {
+	g, err := findGroup(name)
+	if err != nil {
+		return "", err
+	}
+	key, err := g.key(s.source("tools", g.name), runtime.Version())
+	return filepath.Join(s.cache, g.name+"-"+key, "bin"), err
+}
+
 func buildGroup(ctx context.Context, s site, p *progress, g group) (string, error) {
 	source := s.source("tools", g.name)
 	key, err := g.key(source, runtime.Version())

@@ -69,8 +69,7 @@ func sigstoreDaemons(s site, b builds, plain []string) []daemon {
 	return []daemon{
 		{Name: fulcio.name, Path: program("fulcio"), Env: append([]string{"SSL_CERT_FILE=" + pki("ca.crt")}, plain...), Needs: []string{issuerDiscovery},
 			Args: append([]string{"serve"}, flags(
-				"host", "127.0.0.1", "port", fulcio.port, "grpc-host", "127.0.0.1", "grpc-port", "5554", "metrics-port", "0",
-				"legacy-unix-domain-socket", "/run/fulcio",
+				"host", "127.0.0.1", "port", fulcio.port, "grpc-host", "127.0.0.1", "grpc-port", "5554", "metrics-port", "0", // any
 				"config-path", s.in("config", "fulcio.yaml"), "ct-log-url", "https://"+ctlogHost+"/"+ctlogPrefix,
 				// It insists on a password, of a key that has none.
 				"ca", "fileca", "fileca-cert", pki("fulcio.crt"), "fileca-key", pki("fulcio.key"), "fileca-key-passwd", "none", "fileca-watch", "false")...)},

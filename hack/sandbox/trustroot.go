@@ -203,6 +203,12 @@ func sigstoreFiles(dir string) (map[string][]byte, error) {
 		return nil, err
 	}
 	files := map[string][]byte{}
+	// For programs that take each of these by itself, which cosign 2 does for attestations in tags.
+	for _, name := range []string{"fulcio.crt", "rekor.pub", "ctlog.pub"} {
+		if files[name], err = os.ReadFile(filepath.Join(dir, name)); err != nil {
+			return nil, fmt.Errorf("reading %s: %w", name, err)
+		}
+	}
 	for name, value := range map[string]any{
 		"trusted_root.json": root, "signing_config.json": signingConfig(root.CertificateAuthorities[0].ValidFor),
 	} {
