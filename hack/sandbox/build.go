@@ -34,7 +34,7 @@ type group struct {
 	// links are further names of the group's only binary.
 	links   []string
 	ldflags string
-	// aside says that only tests use it: the sandbox comes up without.
+	// aside says that only tests and the demo use it: the sandbox comes up without.
 	aside bool
 }
 
@@ -70,15 +70,15 @@ var groups = []group{
 		ldflags: "-X github.com/aquasecurity/trivy/pkg/version/app.ver=" + trivyVersion,
 	},
 	{
-		name: "sigstore", about: "Fulcio, Rekor, a CT log and a timestamp authority, about 3 minutes", disk: 4,
+		name: "sigstore", about: "Fulcio, Rekor, a CT log and a timestamp authority, about 3 minutes", disk: 3,
 		programs: map[string]string{"fulcio": "github.com/sigstore/fulcio", "rekor": "./rekor", "ctlog": "./ctlog", "timestamp": "./timestamp"},
 	},
 	{
-		name: "cosign", about: "cosign 2, about 3 minutes", disk: 3, programs: map[string]string{"cosign": "github.com/sigstore/cosign/v2/cmd/cosign"},
+		name: "cosign", about: "cosign 2, about 2 minutes", disk: 2, programs: map[string]string{"cosign": "github.com/sigstore/cosign/v2/cmd/cosign"},
 		ldflags: "-X sigs.k8s.io/release-utils/version.gitVersion=" + cosignVersion, aside: true,
 	},
 	{
-		name: "cosign3", about: "cosign 3, about 3 minutes", disk: 2, programs: map[string]string{"cosign": "github.com/sigstore/cosign/v3/cmd/cosign"},
+		name: "cosign3", about: "cosign 3, about 2 minutes", disk: 1, programs: map[string]string{"cosign": "github.com/sigstore/cosign/v3/cmd/cosign"},
 		ldflags: "-X sigs.k8s.io/release-utils/version.gitVersion=" + cosign3Version, aside: true,
 	},
 	{name: "grypedb", about: "what writes Grype's database, seconds", programs: map[string]string{"grypedb": "."}},
