@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/ibshafique/base-images/internal/config"
@@ -49,6 +50,10 @@ func TestTheOperatorAcceptsWhatIsInstalled(t *testing.T) {
 		t.Errorf("the trust root is looked for at %s", file)
 	} else if _, err := os.Stat(filepath.Join(installDir, filepath.Base(file))); err != nil {
 		t.Error(err)
+	}
+	kustomization, err := os.ReadFile(filepath.Join(installDir, "kustomization.yaml"))
+	if err != nil || !strings.Contains(string(kustomization), `"`+trustedRoot+`"`) {
+		t.Errorf("the ConfigMap has no trust root: %v\n%s", err, kustomization)
 	}
 	for _, service := range []string{cfg.Sigstore.FulcioURL, cfg.Sigstore.RekorURL, cfg.Sigstore.TimestampURL} {
 		if u, err := url.Parse(service); err != nil || !slices.Contains(cfg.Registries.PrivateHosts, u.Host) {

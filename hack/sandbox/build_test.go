@@ -155,7 +155,18 @@ func TestOnlyWhatHasToBeBuiltNeedsDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := site{checkout: checkout, cache: t.TempDir()}
+	var want uint64
+	for _, name := range nodeGroupNames() {
+		g, err := findGroup(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want += g.disk * gibibyte
+	}
 	nothing := buildDisk(s)
+	if nothing != want {
+		t.Errorf("without anything built it is %d, and the node's programs need %d", nothing, want)
+	}
 	trivy, err := findGroup("trivy")
 	if err != nil {
 		t.Fatal(err)

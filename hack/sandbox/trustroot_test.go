@@ -6,8 +6,10 @@ import (
 	"bytes"
 	"crypto/ecdsa"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"maps"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -77,6 +79,18 @@ func TestATimestampAuthorityMayDoNothingElse(t *testing.T) {
 		if _, err := cert.Verify(x509.VerifyOptions{Roots: ca, KeyUsages: []x509.ExtKeyUsage{usage}}); (err == nil) != want {
 			t.Errorf("usage %v: %v", usage, err)
 		}
+	}
+}
+
+func TestTheUseOfATimestampCertificateIsCritical(t *testing.T) {
+	dir := t.TempDir()
+	if err := makeSigstorePKI(dir, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(parsed(t, filepath.Join(dir, "timestamp.crt")).Extensions, func(e pkix.Extension) bool {
+		return e.Critical && e.Id.String() == "2.5.29.37"
+	}) {
+		t.Error("RFC 3161 wants it to be")
 	}
 }
 
