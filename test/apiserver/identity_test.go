@@ -58,7 +58,11 @@ func installPermissions(t *testing.T) {
 
 func createAll(t *testing.T, o client.Object) {
 	t.Helper()
-	if err := k8s.Create(t.Context(), o); err != nil {
+	err := k8s.Create(t.Context(), o)
+	if apierrors.IsAlreadyExists(err) {
+		return // Another test needs it too.
+	}
+	if err != nil {
 		t.Fatalf("creating %T %s: %v", o, o.GetName(), err)
 	}
 	t.Cleanup(func() {

@@ -187,10 +187,19 @@ func (o *operator) signing(mgr ctrl.Manager) controllers.Signing {
 	identity := controllers.NewSignerIdentity(mgr.GetClient(), client.ObjectKey{Namespace: o.namespace, Name: signerAccount}, "sigstore", clock.RealClock{})
 	signer, err := sign.New(sign.Options{
 		FulcioURL: o.sigstore.Fulcio.URL, RekorURL: o.sigstore.Rekor.URL, HTTP: http.DefaultClient,
-		Token: identity.Token, Material: o.sigstore.Material, Formats: o.config.Sigstore.Formats, Limits: o.config.Limits.Signatures,
+		Token: func(ctx context.Context) (string, error) { return o.exchange(ctx, identity) }, Material: o.sigstore.Material, Formats: o.config.Sigstore.Formats, Limits: o.config.Limits.Signatures,
 	})
 	o.check(err, "making the signer")
 	return controllers.Signing{Signer: signer, Identity: identity, TrustRoot: o.sigstore.Material}
+}
+
+// exchange gives a token that this Sigstore knows for one of the apiserver's, whose keys it does not know.
+func (o *operator) exchange(ctx context.Context, identity *controllers.SignerIdentity) (string, error) {
+	issuer, _, err := identity.Identity(ctx)
+	if err != nil {
+		return "", err
+	}
+	return o.sigstore.Token(issuer, o.namespace, signerAccount), nil
 }
 
 func (o *operator) check(err error, doing string) {
