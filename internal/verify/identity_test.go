@@ -40,7 +40,7 @@ func TestIdentitiesThatNoVerifierIsMadeFor(t *testing.T) {
 }
 
 func TestIdentities(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld()
 	s := newStore(t, true)
 	f := newForge(w, s.ref.DigestStr())
 	f.subject, f.issuer = "https://github.com/org/repo/.github/workflows/a.yml@refs/heads/main", "https://token.example"
@@ -89,12 +89,12 @@ func TestIdentities(t *testing.T) {
 
 // Whoever takes every issuer means one that there is.
 func TestACertificateWithoutAnIssuerMatchesNothing(t *testing.T) {
-	w := newWorld(t)
-	any := Identity{IssuerRegExp: `.*`, SubjectRegExp: `.*`}
+	w := newWorld()
+	anybody := Identity{IssuerRegExp: `.*`, SubjectRegExp: `.*`}
 	for desc, way := range ways {
 		s := newStore(t, true)
 		way.put(t, s, way.forge(w, s.ref.DigestStr()).with(func(f *forge) { f.issuer = "" }))
-		if _, err := way.verify(t.Context(), newVerifier(t, w, limits.Signatures{}, any), s); fault(err) != "Terminal "+pipeline.ReasonSignatureInvalid {
+		if _, err := way.verify(t.Context(), newVerifier(t, w, limits.Signatures{}, anybody), s); fault(err) != "Terminal "+pipeline.ReasonSignatureInvalid {
 			t.Errorf("%s: got %v", desc, err)
 		}
 	}

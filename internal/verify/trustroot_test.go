@@ -3,6 +3,7 @@ package verify
 import (
 	"errors"
 	"testing"
+	"time"
 
 	protorekor "github.com/sigstore/protobuf-specs/gen/pb-go/rekor/v1"
 	"github.com/sigstore/sigstore-go/pkg/root"
@@ -37,12 +38,12 @@ func TestTheTrustRootDecides(t *testing.T) {
 		"neither, and all":                               {func(w *world) { w.withoutLog, w.withoutTSA = true, true }, func(f *forge) { f.timestamp = true }, useless, false},
 		"no log of certificates, and all":                {func(w *world) { w.withoutCT = true }, nil, useless, false},
 		"no certificate authority, and all":              {func(w *world) { w.withoutCA = true }, nil, useless, false},
-		"an authority alone, and another time authority": {func(w *world) { w.withoutLog = true }, func(f *forge) { unloggedInTime(f); f.w = newWorld(t) }, bad, false},
+		"an authority alone, and another time authority": {func(w *world) { w.withoutLog = true }, func(f *forge) { unloggedInTime(f); f.w = newWorld() }, bad, false},
 	}
 	for desc, tt := range tests {
 		t.Run(desc, func(t *testing.T) {
 			for kind, way := range ways {
-				w, s := newWorld(t), newStore(t, true)
+				w, s := newWorld(), newStore(t, true)
 				way.put(t, s, way.forge(w, s.ref.DigestStr()).with(tt.change))
 				if tt.material != nil {
 					tt.material(w)
@@ -60,7 +61,7 @@ func TestTheTrustRootDecides(t *testing.T) {
 }
 
 func TestAProofOfInclusion(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld()
 	tests := map[string]struct {
 		change  func(*protorekor.TransparencyLogEntry)
 		want    string
@@ -73,7 +74,7 @@ func TestAProofOfInclusion(t *testing.T) {
 			e.InclusionProof.RootHash[0] ^= 1
 		}, want: "Terminal " + pipeline.ReasonSignatureInvalid},
 		"of another log": {change: func(e *protorekor.TransparencyLogEntry) {
-			e.InclusionProof.Checkpoint.Envelope = (&forge{log: newWorld(t)}).promise(e.CanonicalizedBody).InclusionProof.Checkpoint.Envelope
+			e.InclusionProof.Checkpoint.Envelope = (&forge{log: newWorld()}).promise(e.CanonicalizedBody).InclusionProof.Checkpoint.Envelope
 		}, want: "Terminal " + pipeline.ReasonSignatureInvalid},
 	}
 	for desc, tt := range tests {
@@ -92,7 +93,7 @@ func TestAProofOfInclusion(t *testing.T) {
 }
 
 func TestTheTrustRootIsAskedOnceForEachVerification(t *testing.T) {
-	w, s := newWorld(t), newStore(t, true)
+	w, s := newWorld(), newStore(t, true)
 	asked := 0
 	away := pipeline.Transientf(pipeline.ReasonTrustRootUnavailable, "there is none yet")
 	var material root.TrustedMaterial
@@ -111,5 +112,16 @@ func TestTheTrustRootIsAskedOnceForEachVerification(t *testing.T) {
 	}
 	if found, got := v.Signatures(t.Context(), s.client, s.ref); got != nil || len(found) != 2 || asked != 3 {
 		t.Errorf("asked %d times, got %d: %v", asked, len(found), got)
+	}
+}
+
+func TestTheEarliestTimeCounts(t *testing.T) {
+	w, s := newWorld(), newStore(t, true)
+	f := newForge(w, s.ref.DigestStr())
+	f.timestamp, f.logged = true, f.logged.Add(5*time.Minute)
+	ways["a signature in a bundle"].put(t, s, f)
+	found, err := newVerifier(t, w, limits.Signatures{}).Signatures(t.Context(), s.client, s.ref)
+	if err != nil || !found[0].SignedAt.Before(f.logged.Add(-time.Minute)) {
+		t.Errorf("got %+v: %v", found, err)
 	}
 }

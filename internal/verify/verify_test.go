@@ -186,7 +186,7 @@ func fault(err error) string {
 }
 
 func TestWhatIsGoodIsEvidence(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld()
 	for desc, way := range ways {
 		for _, api := range []bool{true, false} {
 			t.Run(desc, func(t *testing.T) {
@@ -218,7 +218,7 @@ func TestWhatIsBadIsNoEvidence(t *testing.T) {
 		bad   = "Terminal " + pipeline.ReasonSignatureInvalid
 		alien = "Terminal " + pipeline.ReasonIdentityMismatch
 	)
-	w, other := newWorld(t), newWorld(t)
+	w, other := newWorld(), newWorld()
 	tests := map[string]struct {
 		change func(*forge)
 		want   string
