@@ -23,7 +23,7 @@ var untold = map[string]string{
 	"reasons[].new":             "it is told by what it was made from",
 	"retry":                     "attempt counts",
 	"supersedes":                "says which build was cancelled",
-	"inputs.spec":               "a digest of fields that are all there",
+	"inputs.spec":               "a digest of the request, whose fields are there",
 	"inputs.upstream":           "a digest of digests that are all there",
 	"inputs.scheduledFor":       "why now, not what",
 	"inputs.requestedAt":        "why now, not what",

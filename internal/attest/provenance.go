@@ -1,8 +1,6 @@
 package attest
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
@@ -91,16 +89,12 @@ func (in ProvenanceInput) statement() (pipeline.Statement, error) {
 	if err := provenance.Validate(); err != nil {
 		return pipeline.Statement{}, err
 	}
+	// It has spaces that protojson puts in by chance, so that nobody relies on its bytes; the statement has none.
 	predicate, err := protojson.Marshal(provenance)
 	if err != nil {
 		return pipeline.Statement{}, err
 	}
-	// protojson puts spaces in by chance, so that nobody relies on its bytes.
-	var compact bytes.Buffer
-	if err := json.Compact(&compact, predicate); err != nil {
-		return pipeline.Statement{}, err
-	}
-	return state(Subject{Name: in.Build.Spec.Output.Repository, Digest: digest}, pipeline.PredicateProvenance, compact.Bytes())
+	return state(Subject{Name: in.Build.Spec.Output.Repository, Digest: digest}, pipeline.PredicateProvenance, predicate)
 }
 
 // digest of the subject.

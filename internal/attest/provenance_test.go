@@ -146,6 +146,7 @@ func TestProvenanceIsNotMadeOfHalfABuild(t *testing.T) {
 		"no repository":                    func(in *ProvenanceInput) { in.Build.Spec.Output.Repository = "" },
 		"no source":                        func(in *ProvenanceInput) { in.Build.Spec.Source = v1alpha1.Source{} },
 		"a branch instead of a commit":     func(in *ProvenanceInput) { in.Build.Spec.Inputs.Revision = "main" },
+		"a commit in capitals":             func(in *ProvenanceInput) { in.Build.Spec.Inputs.Revision = strings.Repeat("C", 40) },
 		"a commit that is none, of files": func(in *ProvenanceInput) {
 			in.Build.Spec.Source.Git = nil
 			in.Build.Spec.Source.Inline = &v1alpha1.InlineSource{}
