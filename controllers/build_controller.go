@@ -58,6 +58,7 @@ type BuildReconciler struct {
 	memory *lru.Cache[types.UID, memory]
 	queue  *queue
 	images pinnedImages
+	guards guards
 	// played are phases that a test has in place of the real ones.
 	played func(*buildRun) []phase
 	// wake has builds looked at: their place in the queue has changed.

@@ -60,6 +60,9 @@ func (run *buildRun) startJob(ctx context.Context, t task) error {
 	if err != nil {
 		return err
 	}
+	if err := run.ensureNetwork(ctx, t.subject); err != nil {
+		return err
+	}
 	if err := run.children().ensure(ctx, run.build, made); err != nil {
 		return refusedJob(t.subject, made.Name, err)
 	}

@@ -23,6 +23,8 @@ const (
 	LabelJob = "basewright.dev/job"
 	// KindTest is its value on Jobs that test an image.
 	KindTest = "test"
+	// LabelGuard is on nothing: the admission policies refuse it, so that the operator can ask whether they are in force.
+	LabelGuard = "basewright.dev/guard"
 )
 
 // NamePrefix begins the names of Jobs, and so those of their pods. The admission policies know by it whose pod somebody

@@ -291,6 +291,7 @@ func TestOperatorKilledAtEveryWrite(t *testing.T) {
 	want, jobs := killedAt(t, url, undisturbed)
 	t.Logf("%d writes: %q", len(undisturbed.writes), undisturbed.writes)
 	for _, write := range []string{"POST baseimagebuilds build", "PUT baseimages/status #1", "PUT baseimagebuilds/status #1", "POST configmaps build-input",
+		"POST networkpolicies build-network", "POST networkpolicies build-test-network",
 		"POST jobs build-amd64", "POST jobs build-arm64", "PUT manifest #1", "POST configmaps build-scan-input", "POST jobs build-scan",
 		"POST jobs build-test-amd64", "PUT tag #1", "POST events #1"} {
 		if !slices.Contains(undisturbed.writes, write) {
