@@ -86,7 +86,7 @@ func (a *attestor) statements(ctx context.Context, s subject) ([]pipeline.Statem
 		Version:    a.run.Version,
 		Kaniko:     a.run.built.images[kaniko.ContainerKaniko],
 		Worker:     a.run.built.images[kaniko.ContainerPush],
-		FinishedOn: a.run.built.end,
+		FinishedOn: a.run.built.endAfter(a.run.build.Status.StartedAt.Time),
 	})
 	if err != nil || s.name == pipeline.SubjectIndex {
 		return []pipeline.Statement{provenance}, err

@@ -162,7 +162,7 @@ type buildRun struct {
 	// digests that the Jobs report, by platform.
 	digests map[string]string
 	// built and scanned are what the Jobs of these phases tell.
-	built, scanned work
+	built, scanned evidence
 	// attested are the statements that were signed.
 	attested []v1alpha1.AttestationReference
 	signing  *signing

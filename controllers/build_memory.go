@@ -20,7 +20,7 @@ type memory struct {
 	// status has what those phases have found.
 	status         v1alpha1.BaseImageBuildStatus
 	digests        map[string]string
-	built, scanned work
+	built, scanned evidence
 	attested       []v1alpha1.AttestationReference
 	resumed        time.Time
 }

@@ -16,7 +16,7 @@ import (
 
 // buildPlatforms runs one Job for each platform and collects the digests that they report.
 func (run *buildRun) buildPlatforms(ctx context.Context) (done, error) {
-	run.digests, run.built = map[string]string{}, work{}
+	run.digests, run.built = map[string]string{}, evidence{}
 	var failures []error
 	for _, p := range run.build.Spec.Platforms {
 		digest, err := run.buildPlatform(ctx, p)

@@ -90,25 +90,33 @@ func (run *buildRun) signer(ctx context.Context) (*signing, error) {
 	return run.signing, nil
 }
 
-// work is what Jobs that have completed tell of themselves.
-type work struct {
+// evidence is what Jobs that have completed tell of themselves.
+type evidence struct {
 	start, end time.Time
 	// images of their containers.
 	images map[string]string
 }
 
-// with makes w cover another Job.
-func (w work) with(job *batchv1.Job) work {
-	w.images = map[string]string{}
+// with makes e cover another Job.
+func (e evidence) with(job *batchv1.Job) evidence {
+	e.images = map[string]string{}
 	pod := &job.Spec.Template.Spec
 	for _, c := range slices.Concat(pod.InitContainers, pod.Containers) {
-		w.images[c.Name] = c.Image
+		e.images[c.Name] = c.Image
 	}
-	if t := job.Status.StartTime; t != nil && (w.start.IsZero() || t.Time.Before(w.start)) {
-		w.start = t.Time
+	if t := job.Status.StartTime; t != nil && (e.start.IsZero() || t.Time.Before(e.start)) {
+		e.start = t.Time
 	}
-	if t := job.Status.CompletionTime; t != nil && t.After(w.end) {
-		w.end = t.Time
+	if t := job.Status.CompletionTime; t != nil && t.After(e.end) {
+		e.end = t.Time
 	}
-	return w
+	return e
+}
+
+// endAfter is the end of the work, unless it is before t: the clocks of the cluster and the operator may differ.
+func (e evidence) endAfter(t time.Time) time.Time {
+	if e.end.Before(t) {
+		return time.Time{}
+	}
+	return e.end
 }

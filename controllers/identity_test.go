@@ -208,7 +208,7 @@ func TestTokensAreNotPrinted(t *testing.T) {
 	if _, err := signer.Token(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	options := Options{Identity: signer}
+	options := Options{Signing: Signing{Identity: signer}}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d", "%q", "%x"} {
 		if got := fmt.Sprintf(verb, signer); got != "ServiceAccount basewright-system/basewright-signer" {
 			t.Errorf("%s: %s", verb, got)
