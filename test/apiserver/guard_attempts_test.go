@@ -43,8 +43,8 @@ func try(t *testing.T, attempts map[string]attempt) {
 	}
 }
 
-func create(make func(*guarded) client.Object) func(*testing.T, *guarded, client.Client) error {
-	return func(t *testing.T, g *guarded, c client.Client) error { return c.Create(t.Context(), make(g)) }
+func create(object func(*guarded) client.Object) func(*testing.T, *guarded, client.Client) error {
+	return func(t *testing.T, g *guarded, c client.Client) error { return c.Create(t.Context(), object(g)) }
 }
 
 func merge(of func(*guarded) client.Object, change string) func(*testing.T, *guarded, client.Client) error {

@@ -210,7 +210,6 @@ func refusedBy(err error, policy string) bool {
 	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), "ValidatingAdmissionPolicy '"+policy)
 }
 
-
 // What the apiserver keeps of a policy is what the operator compares it with: nothing of it is filled in or left out.
 func TestTheOperatorKnowsThePoliciesOfTheCluster(t *testing.T) {
 	newGuarded(t)
