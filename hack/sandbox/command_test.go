@@ -20,6 +20,7 @@ func TestDispatchKnowsItsCommands(t *testing.T) {
 		"something else":            {"upp"},
 		"node without being PID 1":  {nodeCommand, "plan"},
 		"serve without a directory": {serveCommand},
+		"netpol without a file":     {netpolCommand},
 		"git-repo without a name":   {"git-repo"},
 		"an outage without an end":  {"outage", "a"},
 		"databases of no state":     {"databases"},

@@ -56,6 +56,7 @@ func daemons(s site, b builds, d debian) []daemon {
 		{Name: "kube-proxy", Path: kube("kube-proxy"), Env: unpacked, Needs: []string{apiReady}, Args: flags(
 			"kubeconfig", config(kubeconfigOf+"proxy"), "hostname-override", nodeName, "proxy-mode", "nftables",
 			"cluster-cidr", podRange.String(), "conntrack-max-per-core", "0")},
+		{Name: netpolCommand, Path: s.program(), Env: unpacked, Needs: []string{apiReady}, Args: []string{netpolCommand, config(kubeconfigOf + netpolCommand)}},
 		{Name: "registry", Path: b.bin("registry", "olareg"), Env: plain, Args: append([]string{"serve"}, flags(
 			"addr", "127.0.0.1", "port", olaregPort, "dir", s.in("registry"), "api-delete", "true")...)},
 		{Name: "front", Path: s.program(), Env: plain, Needs: []string{olareg}, Args: []string{serveCommand, s.state}},

@@ -41,11 +41,13 @@ var commands = []command{
 	{name: "sigstore", args: "fulcio|rekor|ctlog|timestamp start|stop|garbage|slow", help: "stop a service of Sigstore, or make it useless, until it is started again", run: runSigstore},
 	{name: nodeCommand, internal: true, run: runNode},
 	{name: serveCommand, internal: true, run: runServe},
+	{name: netpolCommand, internal: true, run: runNetpol},
+	{name: netpolPlugin, internal: true, run: runNetpolPlugin},
 }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := dispatch(ctx, os.Args[1:])
+	err := dispatch(ctx, arguments(os.Args))
 	stop()
 	if errors.Is(err, errUsage) {
 		fmt.Fprint(os.Stderr, usage())

@@ -153,6 +153,9 @@ func (u *upper) startNode(ctx context.Context) error {
 	if err := installProgram(s); err != nil {
 		return err
 	}
+	if err := linkPlugins(s.in("cni"), filepath.Join(u.debian.root(), "usr/lib/cni"), s.program()); err != nil {
+		return err
+	}
 	if err := writeConfig(ctx, s, u.builds, u.debian, u.ip); err != nil {
 		return err
 	}
