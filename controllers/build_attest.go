@@ -104,6 +104,10 @@ func (a *attestor) statements(ctx context.Context, s subject) ([]pipeline.Statem
 
 // scan has what the scan of a platform left in the registry.
 func (a *attestor) scan(ctx context.Context, s subject) ([]pipeline.Statement, error) {
+	platform, err := pipeline.ParsePlatform(s.name)
+	if err != nil {
+		return nil, err
+	}
 	about := attest.Subject{Name: a.run.build.Spec.Output.Repository, Digest: s.digest}
 	reports := a.reportsOn(s.name)
 	var all []pipeline.Statement
@@ -114,10 +118,10 @@ func (a *attestor) scan(ctx context.Context, s subject) ([]pipeline.Statement, e
 		{reports.SPDX, pipeline.ArtifactSPDX, func(c []byte) (pipeline.Statement, error) { return attest.SPDX(about, c) }},
 		{reports.CycloneDX, pipeline.ArtifactCycloneDX, func(c []byte) (pipeline.Statement, error) { return attest.CycloneDX(about, c) }},
 		{reports.Grype, pipeline.ArtifactGrype, func(c []byte) (pipeline.Statement, error) {
-			return a.vulnerabilities(about, attest.Grype, scan.ContainerGrype, c)
+			return a.vulnerabilities(about, attest.Grype, scan.ContainerOn(scan.ContainerGrype, platform), c)
 		}},
 		{reports.Trivy, pipeline.ArtifactTrivy, func(c []byte) (pipeline.Statement, error) {
-			return a.vulnerabilities(about, attest.Trivy, scan.ContainerTrivy, c)
+			return a.vulnerabilities(about, attest.Trivy, scan.ContainerOn(scan.ContainerTrivy, platform), c)
 		}},
 	} {
 		content, err := a.report(ctx, s, one.digest, one.kind)

@@ -18,7 +18,7 @@ import (
 type Signing struct {
 	Signer   *sign.Signer
 	Identity *SignerIdentity
-	// TrustRoot returns the newest trust root, or a pipeline fault.
+	// TrustRoot is what signatures are verified with now. It waits for nothing; its error is Transient.
 	TrustRoot func() (root.TrustedMaterial, error)
 }
 
@@ -77,10 +77,11 @@ func (run *buildRun) signer(ctx context.Context) (*signing, error) {
 	if run.signing != nil {
 		return run.signing, nil
 	}
-	identity, err := run.Signing.Identity.Identity(ctx)
+	issuer, account, err := run.Signing.Identity.Identity(ctx)
 	if err != nil {
 		return nil, err
 	}
+	identity := verify.Identity{Issuer: issuer, Subject: account}
 	verifier, err := verify.New(verify.Options{Identities: []verify.Identity{identity}, Material: run.Signing.TrustRoot, Limits: run.Config.Limits.Signatures})
 	if err != nil {
 		return nil, fmt.Errorf("making the verifier of the operator's own signatures: %w", err)

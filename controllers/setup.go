@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/sigstore/sigstore-go/pkg/root"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -40,10 +39,6 @@ type Options struct {
 	Clock   clock.PassiveClock
 	// Metrics count what happens. Whoever gives them registers them. Default: nothing is counted.
 	Metrics *metrics.Metrics
-	// TrustRoot is what signatures are verified by now. It waits for nothing; its error is a Transient.
-	TrustRoot func() (root.TrustedMaterial, error)
-	// Identity signs.
-	Identity *SignerIdentity
 	// Watchdog knows the passes that are under way. Default: nobody watches them.
 	Watchdog *Watchdog
 }

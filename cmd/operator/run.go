@@ -164,6 +164,10 @@ func setUp(ctx context.Context, mgr ctrl.Manager, cfg *config.Operator, client *
 	if err := mgr.Add(everywhere{trust}); err != nil {
 		return fmt.Errorf("adding the trust root: %w", err)
 	}
+	signing, err := newSigning(mgr, cfg, client.HTTPClient(), trust)
+	if err != nil {
+		return err
+	}
 	watchdog := controllers.NewWatchdog(clock.RealClock{})
 	err = controllers.SetUp(ctx, mgr, controllers.Options{
 		Config:    cfg,
@@ -173,8 +177,8 @@ func setUp(ctx context.Context, mgr ctrl.Manager, cfg *config.Operator, client *
 		Rules:     rules.NewApart(self, evaluateRules),
 		Clock:     clock.RealClock{},
 		Metrics:   counted,
-		TrustRoot: trust.Material,
-		Identity:  signer(mgr, cfg.Sigstore),
+		Signing:   signing,
+		Version:   version(),
 		Watchdog:  watchdog,
 	})
 	if err != nil {

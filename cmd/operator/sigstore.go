@@ -6,8 +6,10 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"github.com/go-logr/logr"
+	"github.com/google/go-containerregistry/pkg/name"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -15,6 +17,7 @@ import (
 	"github.com/ibshafique/base-images/controllers"
 	"github.com/ibshafique/base-images/internal/config"
 	"github.com/ibshafique/base-images/internal/metrics"
+	"github.com/ibshafique/base-images/internal/sign"
 	"github.com/ibshafique/base-images/internal/trustroot"
 )
 
@@ -50,7 +53,34 @@ type everywhere struct{ root *trustroot.Root }
 func (e everywhere) Start(ctx context.Context) error { return e.root.Run(ctx) }
 func (e everywhere) NeedLeaderElection() bool        { return false }
 
-func signer(mgr ctrl.Manager, cfg config.Sigstore) *controllers.SignerIdentity {
-	account := types.NamespacedName{Namespace: cfg.ServiceAccount.Namespace, Name: cfg.ServiceAccount.Name}
-	return controllers.NewSignerIdentity(mgr.GetClient(), account, cfg.Audience, clock.RealClock{})
+// newSigning signs as the configured ServiceAccount, with the configured Sigstore.
+func newSigning(mgr ctrl.Manager, cfg *config.Operator, client *http.Client, trust *trustroot.Root) (controllers.Signing, error) {
+	account := types.NamespacedName{Namespace: cfg.Sigstore.ServiceAccount.Namespace, Name: cfg.Sigstore.ServiceAccount.Name}
+	identity := controllers.NewSignerIdentity(mgr.GetClient(), account, cfg.Sigstore.Audience, clock.RealClock{})
+	signer, err := sign.New(sign.Options{
+		FulcioURL:    cfg.Sigstore.FulcioURL,
+		RekorURL:     cfg.Sigstore.RekorURL,
+		TimestampURL: cfg.Sigstore.TimestampURL,
+		HTTP:         client,
+		Token:        identity.Token,
+		Material:     trust.Material,
+		Formats:      cfg.Sigstore.Formats,
+		Limits:       cfg.Limits.Signatures,
+		Kept: func(ctx context.Context, artifact name.Digest, err error) {
+			logr.FromContextOrDiscard(ctx).Info("The registry keeps an attestation that a newer build has replaced", "artifact", artifact.String(), "why", err.Error())
+		},
+	})
+	if err != nil {
+		return controllers.Signing{}, fmt.Errorf("making the signer: %w", err)
+	}
+	return controllers.Signing{Signer: signer, Identity: identity, TrustRoot: trust.Material}, nil
+}
+
+// version of the operator, as the go command has stamped it: a tag, or a commit.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	return info.Main.Version
 }

@@ -38,7 +38,7 @@ func daemons(s site, b builds, d debian) []daemon {
 	unpacked := []string{"PATH=" + d.path(), "LD_LIBRARY_PATH=" + d.libraries(), "HOME=/root", "TMPDIR=/run"}
 	kube := func(name string) string { return b.bin("kube", name) }
 	config := func(name string) string { return s.in("config", name) }
-	return []daemon{
+	return append([]daemon{
 		{Name: "etcd", Path: kube("etcd"), Env: plain, Args: flags(
 			"data-dir", s.in("etcd"),
 			"listen-client-urls", "http://"+etcdAddress, "advertise-client-urls", "http://"+etcdAddress,
@@ -59,7 +59,7 @@ func daemons(s site, b builds, d debian) []daemon {
 		{Name: "registry", Path: b.bin("registry", "olareg"), Env: plain, Args: append([]string{"serve"}, flags(
 			"addr", "127.0.0.1", "port", olaregPort, "dir", s.in("registry"), "api-delete", "true")...)},
 		{Name: "front", Path: s.program(), Env: plain, Needs: []string{olareg}, Args: []string{serveCommand, s.state}},
-	}
+	}, sigstoreDaemons(s, b, plain)...)
 }
 
 func apiserverFlags(s site) []string {

@@ -38,8 +38,9 @@ func writeConfig(ctx context.Context, s site, b builds, d debian, ip string) err
 	// A kubelet that may not raise limits has to be told.
 	limited := !hasCapability(unix.CAP_SYS_RESOURCE)
 	files := map[string][]byte{
-		"node.json": plan,
-		"hosts":     []byte("127.0.0.1 localhost\n::1 localhost\n" + hostsLine(nodeAddress, append([]string{nodeName}, sandboxHosts...))),
+		"node.json":   plan,
+		"fulcio.yaml": fulcioConfig(),
+		"hosts":       []byte("127.0.0.1 localhost\n::1 localhost\n" + hostsLine(nodeAddress, append([]string{nodeName}, sandboxHosts...))),
 		// The kubelet wants a file; in the sandbox no server is behind it.
 		"resolv.conf":     []byte("options ndots:1\n"),
 		"cni/10.conflist": cniConfig(),

@@ -1,7 +1,7 @@
 //go:build linux
 
-// Command sandbox runs a real single-node Kubernetes cluster, with a registry
-// and a git server, on one Linux machine. See README.md beside this file.
+// Command sandbox runs a real single-node Kubernetes cluster, with a registry,
+// a git server and a Sigstore, on one Linux machine. See README.md beside this file.
 package main
 
 import (
@@ -38,6 +38,7 @@ var commands = []command{
 	{name: "outage", args: "<repository> begin|end", help: "break every connection about a repository, or those below it", run: runOutage},
 	{name: "digest", args: "<repository>:<tag>", help: "print what a tag in the registry means, by digest", run: runDigest},
 	{name: "databases", args: "fresh|stale|missing|corrupt", help: "switch which vulnerability databases are served", run: runDatabases},
+	{name: "sigstore", args: "fulcio|rekor|ctlog|timestamp start|stop|garbage|slow", help: "stop a service of Sigstore, or make it useless, until it is started again", run: runSigstore},
 	{name: nodeCommand, internal: true, run: runNode},
 	{name: serveCommand, internal: true, run: runServe},
 }

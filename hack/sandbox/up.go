@@ -215,6 +215,10 @@ func (u *upper) ensureCluster(ctx context.Context) error {
 	if err := setHosts("/etc/hosts", hostsLine(nodeAddress, sandboxHosts)); err != nil {
 		return err
 	}
+	// Whoever starts the sandbox wants all of it.
+	if err := removeAll(s.in("sigstore")); err != nil {
+		return err
+	}
 	// A cluster that starts waits more than it works: time to push what only its users need.
 	work, ctx := errgroup.WithContext(ctx)
 	pushed := make(chan struct{})
@@ -303,7 +307,8 @@ func (u *upper) awaitCluster(ctx context.Context) error {
 	return errors.Join(
 		poll(ctx, 2*time.Minute, "the node to be ready", func(ctx context.Context) error { return c.checkNode(ctx, kubeletStart(u.site)) }),
 		poll(ctx, 2*time.Minute, "the cluster's DNS", checkDNS),
-		poll(ctx, time.Minute, "the ServiceAccount default", c.checkAccount))
+		poll(ctx, time.Minute, "the ServiceAccount default", c.checkAccount),
+		poll(ctx, time.Minute, "Sigstore", func(ctx context.Context) error { return checkSigstore(ctx, u.site) }))
 }
 
 // kubeletStart is when the kubelet was started last.

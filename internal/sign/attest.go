@@ -1,9 +1,11 @@
 package sign
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -85,6 +87,10 @@ func (a *attesting) look(ctx context.Context) error {
 
 // sort tells those that are wanted from those that are not, also because there is the same already.
 func (a *attesting) sort(predicateType string, found []verify.Attestation) {
+	// Of several that say the same, two processes that clean up at the same time must keep the same one.
+	slices.SortFunc(found, func(a, b verify.Attestation) int {
+		return cmp.Or(strings.Compare(a.Manifest, b.Manifest), strings.Compare(a.Layer, b.Layer))
+	})
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, f := range found {

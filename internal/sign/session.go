@@ -47,6 +47,9 @@ func (s *Session) credential(ctx context.Context) (*credential, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.verifier.CheckCertificate(made.leaf); err != nil {
+		return nil, s.signer.fulcio.invalid("the certificate is for somebody else: %w: compare the issuer and the ServiceAccount of the signer with the identity that is expected", err)
+	}
 	s.current = made
 	return made, nil
 }

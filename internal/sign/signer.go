@@ -76,19 +76,19 @@ func New(o Options) (*Signer, error) {
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	s := &Signer{options: o, room: semaphore.NewWeighted(int64(o.Limits.StatementBytes)), tags: newTagLocks(), now: time.Now}
 	for _, of := range []struct {
-		service         **service
-		name, url, path string
+		service                **service
+		field, name, url, path string
 	}{
-		{&s.fulcio, "Fulcio", o.FulcioURL, "/api/v2/signingCert"},
-		{&s.rekor, "Rekor", o.RekorURL, "/api/v1/log/entries"},
-		{&s.timestamp, "the timestamp authority", o.TimestampURL, ""},
+		{&s.fulcio, "fulcioURL", "Fulcio", o.FulcioURL, "/api/v2/signingCert"},
+		{&s.rekor, "rekorURL", "Rekor", o.RekorURL, "/api/v1/log/entries"},
+		{&s.timestamp, "timestampURL", "the timestamp authority", o.TimestampURL, ""},
 	} {
 		if of.url == "" {
 			continue
 		}
 		made, err := newService(of.name, of.url, of.path)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s: %w", of.field, err)
 		}
 		made.client, made.timeout = &client, o.Limits.RequestTimeout.Std()
 		*of.service = made
@@ -121,8 +121,11 @@ func (o Options) check() error {
 
 func newService(name, address, path string) (*service, error) {
 	u, err := url.Parse(address)
-	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.User != nil {
-		return nil, fmt.Errorf("the URL of %s, %q, is not of the form https://host/path", name, address)
+	if err != nil { // It may have a password in it, and the error has it whole.
+		return nil, errors.New("it is not a URL: write one such as https://host/path")
+	}
+	if u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.User != nil {
+		return nil, fmt.Errorf("%q is not of the form https://host/path", u.Redacted())
 	}
 	return &service{name: name, host: u.Host, url: strings.TrimSuffix(address, "/") + path}, nil
 }

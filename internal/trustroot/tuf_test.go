@@ -284,7 +284,7 @@ func TestARootFileThatIsWrongIsAnErrorAtOnce(t *testing.T) {
 		"it is missing":      nil,
 		"it is a trust root": publicGood,
 		"it is a timestamp":  repository.files["/tuf/timestamp.json"],
-		"it never ends":      append([]byte(strings.Repeat(" ", maxBytes)), repository.anchor...),
+		"it never ends":      append(bytes.Clone(repository.anchor), bytes.Repeat([]byte(" "), maxBytes)...),
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(dir, strings.ReplaceAll(name, " ", "-"))

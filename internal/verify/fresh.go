@@ -2,10 +2,12 @@ package verify
 
 import (
 	"bytes"
+	"crypto/x509"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
+	"github.com/sigstore/sigstore-go/pkg/fulcio/certificate"
 	sigstore "github.com/sigstore/sigstore-go/pkg/verify"
 )
 
@@ -17,6 +19,25 @@ func CheckStatement(payload []byte, predicateType string, ref name.Digest) error
 		return err
 	}
 	return checkStatement(payload, predicateType, digest.Hex)
+}
+
+// CheckCertificate says whether a certificate is for an identity that may sign, before somebody signs with it. It does not
+// say who has given it.
+func (v *Verifier) CheckCertificate(leaf *x509.Certificate) error {
+	who, err := certificate.SummarizeCertificate(leaf)
+	if err != nil {
+		return err
+	}
+	for _, i := range v.named {
+		identity, err := i.compile()
+		if err != nil {
+			return err
+		}
+		if identity.Verify(who) == nil {
+			return nil
+		}
+	}
+	return &strangerError{subject: who.SubjectAlternativeName, issuer: who.Issuer}
 }
 
 // FreshStatement verifies what was just signed and is in no registry yet, as Attestations does: a statement of this

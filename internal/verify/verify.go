@@ -5,6 +5,7 @@ package verify
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -30,6 +31,7 @@ type Options struct {
 
 // Verifier verifies what certain identities have signed. It is safe for concurrent use.
 type Verifier struct {
+	named      []Identity
 	identities []sigstore.PolicyOption
 	wanted     string
 	material   func() (root.TrustedMaterial, error)
@@ -45,7 +47,7 @@ func New(o Options) (*Verifier, error) {
 	if o.Material == nil {
 		return nil, errors.New("material: there is no trust root to verify with")
 	}
-	return &Verifier{identities: identities, wanted: describeAll(o.Identities), material: o.Material, limits: o.Limits.WithDefaults()}, nil
+	return &Verifier{named: slices.Clone(o.Identities), identities: identities, wanted: describeAll(o.Identities), material: o.Material, limits: o.Limits.WithDefaults()}, nil
 }
 
 // want is what is looked for.

@@ -37,7 +37,7 @@ func installPermissions(t *testing.T) {
 	if err := k8s.Create(t.Context(), namespace); err != nil && !apierrors.IsAlreadyExists(err) {
 		t.Fatal(err)
 	}
-	create(t, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: systemNamespace, Name: "default"}})
+	createAll(t, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: systemNamespace, Name: "default"}})
 	for _, file := range []string{"service_account.yaml", "signer.yaml", "role.yaml", "role_binding.yaml", "leader_election.yaml", "user_roles.yaml"} {
 		raw, err := os.ReadFile(filepath.Join("../../config/rbac", file))
 		if err != nil {
@@ -51,14 +51,18 @@ func installPermissions(t *testing.T) {
 			if !strings.HasPrefix(o.GetKind(), "Cluster") {
 				o.SetNamespace(systemNamespace)
 			}
-			create(t, o)
+			createAll(t, o)
 		}
 	}
 }
 
-func create(t *testing.T, o client.Object) {
+func createAll(t *testing.T, o client.Object) {
 	t.Helper()
-	if err := k8s.Create(t.Context(), o); err != nil {
+	err := k8s.Create(t.Context(), o)
+	if apierrors.IsAlreadyExists(err) {
+		return // Another test needs it too.
+	}
+	if err != nil {
 		t.Fatalf("creating %T %s: %v", o, o.GetName(), err)
 	}
 	t.Cleanup(func() {
@@ -69,7 +73,7 @@ func create(t *testing.T, o client.Object) {
 }
 
 // as is a client of somebody else.
-func as(t *testing.T, user string) client.Client {
+func clientAs(t *testing.T, user string) client.Client {
 	t.Helper()
 	other := rest.CopyConfig(cfg)
 	other.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: []string{"system:authenticated"}}
@@ -88,7 +92,7 @@ const operatorUser = "system:serviceaccount:basewright-system:basewright-operato
 func TestTheOperatorSignsAsTheSigner(t *testing.T) {
 	installPermissions(t)
 	account := types.NamespacedName{Namespace: systemNamespace, Name: "basewright-signer"}
-	signer := controllers.NewSignerIdentity(as(t, operatorUser), account, "sigstore", clock.RealClock{})
+	signer := controllers.NewSignerIdentity(clientAs(t, operatorUser), account, "sigstore", clock.RealClock{})
 	token, err := signer.Token(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -110,7 +114,7 @@ func TestTheOperatorSignsAsTheSigner(t *testing.T) {
 	if err := k8s.Delete(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: systemNamespace, Name: "basewright-signer"}}); err != nil {
 		t.Fatal(err)
 	}
-	gone := controllers.NewSignerIdentity(as(t, operatorUser), account, "sigstore", clock.RealClock{})
+	gone := controllers.NewSignerIdentity(clientAs(t, operatorUser), account, "sigstore", clock.RealClock{})
 	if _, err := gone.Token(t.Context()); !apierrors.IsNotFound(err) || !strings.Contains(err.Error(), "does not exist: create it") {
 		t.Errorf("without the ServiceAccount: %v", err)
 	}
@@ -120,12 +124,12 @@ func TestNobodyElseSignsAsTheSigner(t *testing.T) {
 	installPermissions(t)
 	tenant := newNamespace(t)
 	everything := []rbacv1.PolicyRule{{APIGroups: []string{"*"}, Resources: []string{"*"}, Verbs: []string{"*"}}}
-	create(t, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: tenant, Name: "everything"}, Rules: everything})
-	create(t, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: tenant, Name: "everything"},
+	createAll(t, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: tenant, Name: "everything"}, Rules: everything})
+	createAll(t, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: tenant, Name: "everything"},
 		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "everything"}, Subjects: []rbacv1.Subject{{Kind: "User", Name: "tenant"}}})
-	create(t, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: tenant, Name: "basewright-signer"}})
+	createAll(t, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: tenant, Name: "basewright-signer"}})
 	for _, role := range []string{"basewright-view", "basewright-edit"} {
-		create(t, &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "everywhere-" + role},
+		createAll(t, &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "everywhere-" + role},
 			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role}, Subjects: []rbacv1.Subject{{Kind: "User", Name: "user"}}})
 	}
 	for name, tt := range map[string]struct{ user, namespace, account string }{
@@ -138,7 +142,7 @@ func TestNobodyElseSignsAsTheSigner(t *testing.T) {
 		"the operator, as an account of that name, of tenants": {operatorUser, tenant, "basewright-signer"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			signer := controllers.NewSignerIdentity(as(t, tt.user), types.NamespacedName{Namespace: tt.namespace, Name: tt.account}, "sigstore", clock.RealClock{})
+			signer := controllers.NewSignerIdentity(clientAs(t, tt.user), types.NamespacedName{Namespace: tt.namespace, Name: tt.account}, "sigstore", clock.RealClock{})
 			token, err := signer.Token(t.Context())
 			fault, transient := errors.AsType[*pipeline.Transient](err)
 			if token != "" || !apierrors.IsForbidden(err) || !transient || fault.Reason != pipeline.ReasonIdentityUnavailable {
@@ -147,7 +151,7 @@ func TestNobodyElseSignsAsTheSigner(t *testing.T) {
 		})
 	}
 	t.Run("the tenant may in its own namespace, so that it is the namespace that counts", func(t *testing.T) {
-		own := controllers.NewSignerIdentity(as(t, "tenant"), types.NamespacedName{Namespace: tenant, Name: "basewright-signer"}, "sigstore", clock.RealClock{})
+		own := controllers.NewSignerIdentity(clientAs(t, "tenant"), types.NamespacedName{Namespace: tenant, Name: "basewright-signer"}, "sigstore", clock.RealClock{})
 		_, subject, err := own.Identity(t.Context())
 		if err != nil || strings.Contains(subject, systemNamespace) {
 			t.Errorf("got %s, %v", subject, err)

@@ -30,6 +30,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -46,6 +47,8 @@ import (
 	"github.com/ibshafique/base-images/internal/pipeline"
 	"github.com/ibshafique/base-images/internal/registry"
 	"github.com/ibshafique/base-images/internal/rules"
+	"github.com/ibshafique/base-images/internal/sign"
+	"github.com/ibshafique/base-images/internal/sigstoretest"
 	"github.com/ibshafique/base-images/internal/source"
 	"github.com/ibshafique/base-images/internal/upstream"
 )
@@ -104,6 +107,8 @@ type operator struct {
 	// built is the config of the images that build pods push, and files are what is in them.
 	built v1.Config
 	files []file
+	// sigstore is where it signs, as a ServiceAccount of its namespace.
+	sigstore *sigstoretest.Sigstore
 	// scanner plays the scan Jobs.
 	scanner atomic.Pointer[scanner]
 }
@@ -135,6 +140,8 @@ func newOperator(t *testing.T, change ...func(*operator)) *operator {
 	t.Cleanup(server.Close)
 	o.host = strings.TrimPrefix(server.URL, "http://")
 	o.scanner.Store(&scanner{})
+	o.sigstore = sigstoretest.New(t)
+	o.check(k8s.Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: o.namespace, Name: signerAccount}}), "making the ServiceAccount that signs")
 	o.start()
 	t.Cleanup(func() { o.stop() })
 	played := make(chan struct{})
@@ -158,7 +165,7 @@ func (o *operator) start() {
 	o.check(err, "making the registry client")
 	counted := metrics.New(o.clock)
 	o.check(controllers.SetUp(ctx, mgr, controllers.Options{Config: o.config, Registry: reg, Git: o.git,
-		Upstreams: upstream.Resolver{Registry: reg}, Rules: rules.UnsafeHere{}, Clock: o.clock, Metrics: counted, Watchdog: controllers.NewWatchdog(o.clock)}), "setting up")
+		Upstreams: upstream.Resolver{Registry: reg}, Rules: rules.UnsafeHere{}, Signing: o.signing(mgr), Version: "v0.0.0-test", Clock: o.clock, Metrics: counted, Watchdog: controllers.NewWatchdog(o.clock)}), "setting up")
 	o.metrics = prometheus.NewPedanticRegistry()
 	o.check(o.metrics.Register(counted), "registering the metrics")
 	done := make(chan error, 1)
@@ -170,6 +177,29 @@ func (o *operator) start() {
 		}
 		o.stop = func() {}
 	}
+}
+
+// signerAccount is the ServiceAccount that signs, in the namespace of its operator.
+const signerAccount = "signer"
+
+func (o *operator) signing(mgr ctrl.Manager) controllers.Signing {
+	o.t.Helper()
+	identity := controllers.NewSignerIdentity(mgr.GetClient(), client.ObjectKey{Namespace: o.namespace, Name: signerAccount}, "sigstore", clock.RealClock{})
+	signer, err := sign.New(sign.Options{
+		FulcioURL: o.sigstore.Fulcio.URL, RekorURL: o.sigstore.Rekor.URL, HTTP: http.DefaultClient,
+		Token: func(ctx context.Context) (string, error) { return o.exchange(ctx, identity) }, Material: o.sigstore.Material, Formats: o.config.Sigstore.Formats, Limits: o.config.Limits.Signatures,
+	})
+	o.check(err, "making the signer")
+	return controllers.Signing{Signer: signer, Identity: identity, TrustRoot: o.sigstore.Material}
+}
+
+// exchange gives a token that this Sigstore knows for one of the apiserver's, whose keys it does not know.
+func (o *operator) exchange(ctx context.Context, identity *controllers.SignerIdentity) (string, error) {
+	issuer, _, err := identity.Identity(ctx)
+	if err != nil {
+		return "", err
+	}
+	return o.sigstore.Token(issuer, o.namespace, signerAccount), nil
 }
 
 func (o *operator) check(err error, doing string) {

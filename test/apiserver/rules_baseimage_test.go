@@ -183,7 +183,9 @@ func example(field string) any {
 		return "linux/amd64"
 	case "timeout":
 		return "1h"
-	case "sourceTime":
+	case "formats":
+		return []any{"Legacy"}
+	case "sourceTime", "signedAt":
 		return "2025-03-01T02:03:04Z"
 	default:
 		return name

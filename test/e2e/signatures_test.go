@@ -121,7 +121,9 @@ func checkStatements(t *testing.T, kind, ref, out string) {
 		if json.Unmarshal([]byte(line), &envelope) != nil || len(envelope.Payload) == 0 {
 			continue
 		}
-		var s struct{ Subject []struct{ Digest map[string]string } }
+		var s struct {
+			Subject []struct{ Digest map[string]string }
+		}
 		if err := json.Unmarshal(envelope.Payload, &s); err != nil || len(s.Subject) != 1 || !strings.HasSuffix(ref, "@sha256:"+s.Subject[0].Digest["sha256"]) {
 			t.Errorf("a statement of type %s is not about %s: %v %s", kind, ref, err, envelope.Payload)
 		}
