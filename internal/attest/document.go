@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -50,57 +50,101 @@ func check(document []byte) error {
 	case loneSurrogate(document):
 		return errors.New(`it has half of a character: a \u escape of a surrogate without the other`)
 	}
-	w := walker{json.NewDecoder(bytes.NewReader(document))}
-	w.UseNumber()
-	return w.value(0)
+	return walk(string(document))
 }
 
-// walker looks at each value of valid JSON.
-type walker struct{ *json.Decoder }
+// walker looks at each name and number of valid JSON. A report has millions of them, of which it copies none.
+type walker struct {
+	text  string
+	at    int
+	depth int
+	// names of the objects that are open, by depth.
+	names [maxDepth + 1]map[string]struct{}
+}
 
-func (w walker) value(depth int) error {
-	token, err := w.Token()
-	if err != nil {
-		return err
-	}
-	switch t := token.(type) {
-	case json.Delim:
-		return w.composite(t, depth+1)
-	case json.Number:
-		if _, err := strconv.ParseFloat(t.String(), 64); err != nil {
-			return fmt.Errorf("the number %.30s is too large for a float", t)
+func walk(text string) error {
+	w := walker{text: text}
+	for w.at < len(text) {
+		if err := w.token(); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// composite reads an object or an array, whose opening has been read.
-func (w walker) composite(opened json.Delim, depth int) error {
-	if depth > maxDepth {
+func (w *walker) token() error {
+	switch c := w.text[w.at]; {
+	case c == '{', c == '[':
+		return w.open()
+	case c == '"':
+		return w.word()
+	case c == '-', c >= '0' && c <= '9':
+		return w.number()
+	case c == '}', c == ']':
+		w.depth--
+	}
+	w.at++
+	return nil
+}
+
+// manyNames are more than a map is emptied of, which takes as long as it ever was.
+const manyNames = 64
+
+func (w *walker) open() error {
+	if w.depth == maxDepth {
 		return fmt.Errorf("it has more than %d levels", maxDepth)
 	}
-	seen := map[string]bool{}
-	for w.More() {
-		if opened == '{' {
-			name, err := w.Token()
-			if err != nil {
-				return err
-			}
-			text, _ := name.(string)
-			if seen[text] {
-				return fmt.Errorf("it has the name %.100q twice in one object", text)
-			}
-			seen[text] = true
-		}
-		if err := w.value(depth); err != nil {
-			return err
+	w.at++
+	w.depth++
+	if len(w.names[w.depth]) > manyNames || w.names[w.depth] == nil {
+		w.names[w.depth] = map[string]struct{}{}
+	}
+	clear(w.names[w.depth])
+	return nil
+}
+
+// word reads a string. One before a colon is a name.
+func (w *walker) word() error {
+	end := w.at + 1
+	for ; w.text[end] != '"'; end++ {
+		if w.text[end] == '\\' {
+			end++
 		}
 	}
-	_, err := w.Token()
-	if errors.Is(err, io.EOF) {
-		return io.ErrUnexpectedEOF
+	quoted := w.text[w.at : end+1]
+	w.at = end + 1
+	if !strings.HasPrefix(strings.TrimLeft(w.text[w.at:], " \t\r\n"), ":") {
+		return nil
 	}
-	return err
+	name, err := unquoted(quoted)
+	if err != nil {
+		return err
+	}
+	names := w.names[w.depth]
+	if _, again := names[name]; again {
+		return fmt.Errorf("it has the name %.100q twice in one object", name)
+	}
+	names[name] = struct{}{}
+	return nil
+}
+
+func unquoted(quoted string) (string, error) {
+	if !strings.Contains(quoted, `\`) {
+		return quoted[1 : len(quoted)-1], nil
+	}
+	var text string
+	err := json.Unmarshal([]byte(quoted), &text)
+	return text, err
+}
+
+func (w *walker) number() error {
+	rest := strings.TrimLeft(w.text[w.at:], "+-.0123456789eE")
+	number := w.text[w.at : len(w.text)-len(rest)]
+	w.at += len(number)
+	if _, err := strconv.ParseFloat(number, 64); err != nil {
+		return fmt.Errorf("the number %.30s is too large for a float", number)
+	}
+	return nil
 }
 
 // loneSurrogate reports whether valid JSON escapes one half of a character: parsers put different things in its place.

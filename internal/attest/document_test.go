@@ -2,6 +2,7 @@ package attest
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -13,6 +14,15 @@ import (
 
 func nested(levels int) string {
 	return `{"a":` + strings.Repeat("[", levels-1) + strings.Repeat("]", levels-1) + `}`
+}
+
+// members of an object.
+func members(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `,"x%d":1`, i)
+	}
+	return b.String()
 }
 
 func TestDocumentsThatVerifiersReadDifferently(t *testing.T) {
@@ -37,6 +47,12 @@ func TestDocumentsThatVerifiersReadDifferently(t *testing.T) {
 		"one name twice":                        {`{"a":1,"a":2}`, true},
 		"one name twice, once escaped":          {`{"a":1,"\u0061":2}`, true},
 		"one name twice, deep inside":           {`{"x":[{"y":{"a":1,"b":2,"a":3}}]}`, true},
+		"one name twice, far apart":             {`{"a":1` + members(manyNames*2) + `,"a":2}`, true},
+		"names of a large object once more":     {`{"a":{"b":1` + members(manyNames*2) + `},"c":{"b":1` + members(manyNames*2) + `},"d":{"x1":1}}`, false},
+		"a name of the object around, after":    {`{"a":{"b":1},"b":{"a":1}}`, false},
+		"a name twice around an object":         {`{"a":{"b":1},"b":1,"a":1}`, true},
+		"a colon in a string":                   {`{"a":"b\":","c":["a:","a:"],"d" : "a"}`, false},
+		"one name twice, before spaces":         {"{\"a\" \r\n\t:1,\"a\":1}", true},
 		"one name in two objects":               {`{"a":{"a":1},"b":[{"a":1},{"a":2}]}`, false},
 		"strings that come twice in an array":   {`{"a":["b","b"]}`, false},
 		"as deep as may be":                     {nested(maxDepth), false},
@@ -78,7 +94,7 @@ func readable(t *testing.T, document []byte) {
 }
 
 func FuzzWhatIsAcceptedCanBeRead(f *testing.F) {
-	for _, seed := range []string{`{}`, `{"a":1,"a":2}`, `{"a":"\ud83d"}`, `{"a":"\\\ud83d\ude00"}`, `{"a":1e999}`, nested(maxDepth), `{"a":[{"b":null}]}`} {
+	for _, seed := range []string{`{}`, `{"a":1,"a":2}`, `{"a":"\ud83d"}`, `{"a":"\\\ud83d\ude00"}`, `{"a":1e999}`, nested(maxDepth), `{"a":[{"b":null}]}`, "{\"a\" :1,\"\\u0061\"\n:[2,{}]}"} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, document []byte) {
