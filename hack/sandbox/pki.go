@@ -50,6 +50,8 @@ var identities = []identity{
 	{file: "scheduler", name: "system:kube-scheduler"},
 	{file: "proxy", name: "system:kube-proxy"},
 	{file: "kubelet", name: "system:node:" + nodeName, group: "system:nodes", hosts: []string{nodeName}, ips: []netip.Addr{nodeAddress}},
+	// No pod starts without it, so it can't wait for rules of its own to be applied.
+	{file: netpolCommand, name: "basewright-netpol", group: "system:masters"},
 	{file: "front", name: registryHost, hosts: []string{registryHost, gitHost, databasesHost, fulcioHost, rekorHost, timestampHost, ctlogHost}, ips: []netip.Addr{nodeAddress}},
 }
 
