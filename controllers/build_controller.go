@@ -128,8 +128,8 @@ func buildOfPod(_ context.Context, pod client.Object) []ctrl.Request {
 // Reconcile runs the phases up to the first that is not done, and reports in one status write. The Jobs of a build that
 // has failed are ended after that is written: ended before, they would be made again by the next pass if it is not.
 func (r *BuildReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	build := &v1alpha1.BaseImageBuild{}
-	if err := r.Get(ctx, req.NamespacedName, build); err != nil || !build.DeletionTimestamp.IsZero() {
+	build, err := r.read(ctx, req.NamespacedName)
+	if err != nil || !build.DeletionTimestamp.IsZero() {
 		if client.IgnoreNotFound(err) == nil {
 			r.wake(r.queue.leave(req.NamespacedName))
 		}

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -23,6 +24,8 @@ type memory struct {
 	built, scanned evidence
 	attested       []v1alpha1.AttestationReference
 	resumed        time.Time
+	// ended says that the end of the build was written; nothing else is remembered then.
+	ended bool
 }
 
 func newMemory() *lru.Cache[types.UID, memory] {
@@ -49,6 +52,27 @@ func (run *buildRun) remember(all []done) {
 	m := memory{done: slices.Clone(all), digests: run.digests, resumed: run.resumed, built: run.built, scanned: run.scanned, attested: run.attested}
 	copyFindings(&m.status, &run.build.Status)
 	run.memory.Add(run.build.UID, m)
+}
+
+// forget keeps nothing of a build whose end was written but that.
+func (run *buildRun) forget() {
+	if finished(run.build) {
+		run.memory.Add(run.build.UID, memory{ended: true})
+	}
+}
+
+// read has a build from the cache; but from the apiserver if its end was written here, and the cache is behind that: a pass
+// over what it was before would start and sign again what has ended.
+func (r *BuildReconciler) read(ctx context.Context, key types.NamespacedName) (*v1alpha1.BaseImageBuild, error) {
+	build := &v1alpha1.BaseImageBuild{}
+	if err := r.Get(ctx, key, build); err != nil || finished(build) {
+		return build, err
+	}
+	if m, _ := r.memory.Get(build.UID); !m.ended {
+		return build, nil
+	}
+	now := &v1alpha1.BaseImageBuild{}
+	return now, r.Live.Get(ctx, key, now)
 }
 
 // copyFindings copies what phases find. They replace it as a whole, and never change it.
