@@ -3,10 +3,10 @@
 package e2e
 
 import (
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
+	"github.com/ibshafique/base-images/internal/registry"
 )
 
 const (
@@ -30,34 +31,103 @@ const (
 type verifier struct {
 	// program is a group of the sandbox's programs.
 	program string
-	// flags choose the format.
-	flags []string
+	// tags has it look at signatures in tags. Version 2 only does so where there are no bundles.
+	tags bool
 }
 
 var verifiers = map[string]verifier{
-	"cosign v2, tags":    {program: "cosign"},
-	"cosign v2, bundles": {program: "cosign", flags: []string{"--new-bundle-format"}},
-	"cosign v3":          {program: "cosign3"},
-	"cosign v3, tags":    {program: "cosign3", flags: []string{"--new-bundle-format=false"}},
+	"cosign v2, bundles": {program: "cosign"},
+	"cosign v2, tags":    {program: "cosign", tags: true},
+	"cosign v3, bundles": {program: "cosign3"},
+	"cosign v3, tags":    {program: "cosign3", tags: true},
 }
 
-// cosign runs one as a person does, in the sandbox's environment, and returns what it prints.
+// run runs a cosign as a person does, in the sandbox's environment, which names the trust root. It returns what cosign prints.
 func (v verifier) run(t *testing.T, command string, args ...string) (string, error) {
 	t.Helper()
 	dir, err := sandbox("path", v.program)
 	if err != nil {
 		t.Fatal(err)
 	}
-	line := slices.Concat([]string{filepath.Join(dir, "cosign"), command}, v.flags, trustedRoot(t, v), args)
-	cmd := exec.CommandContext(t.Context(), "bash", append([]string{"-c", `. .sandbox/env && exec "$@"`, "bash"}, line...)...)
+	script := `. .sandbox/env && exec "$@"`
+	switch {
+	case v.tags && v.program == "cosign":
+		// For attestations in tags it has to have the keys apart.
+		script = `. .sandbox/env && unset COSIGN_TRUSTED_ROOT && export SIGSTORE_ROOT_FILE=.sandbox/fulcio.crt SIGSTORE_REKOR_PUBLIC_KEY=.sandbox/rekor.pub SIGSTORE_CT_LOG_PUBLIC_KEY_FILE=.sandbox/ctlog.pub && exec "$@"`
+	case v.tags:
+		args = append([]string{"--new-bundle-format=false"}, args...)
+	}
+	cmd := exec.CommandContext(t.Context(), "bash", append([]string{"-c", script, "bash", filepath.Join(dir, "cosign"), command}, args...)...)
 	cmd.Dir = checkout
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		err = fmt.Errorf("%s %s: %w: %s", v.program, strings.Join(args, " "), err, stderr.String())
+		err = fmt.Errorf("%s %s %s: %w: %s", v.program, command, strings.Join(args, " "), err, stderr.String())
 	}
 	return string(out), err
+}
+
+// withoutBundles copies the manifests of an image and the tags beside them into a repository of its own, without what
+// refers to them.
+func withoutBundles(t *testing.T, image *v1alpha1.BaseImage) string {
+	t.Helper()
+	from, err := name.NewRepository(image.Spec.Output.Repository)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := name.NewRepository(image.Spec.Output.Repository + "-tags")
+	if err != nil {
+		t.Fatal(err)
+	}
+	index, err := remote.Index(from.Digest(image.Status.Image.Digest), registryOptions(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.WriteIndex(to.Digest(image.Status.Image.Digest), index, registryOptions(t), pushCredentials(t)); err != nil {
+		t.Fatalf("copying the index: %v", err)
+	}
+	for _, ref := range subjectsOf(image) {
+		_, digest, _ := strings.Cut(ref, "@")
+		for _, suffix := range []string{".sig", ".att"} {
+			tag := strings.Replace(digest, ":", "-", 1) + suffix
+			img, err := remote.Image(from.Tag(tag), registryOptions(t))
+			if err != nil {
+				t.Fatalf("reading %s: %v", tag, err)
+			}
+			if err := remote.Write(to.Tag(tag), img, registryOptions(t), pushCredentials(t)); err != nil {
+				t.Fatalf("copying %s: %v", tag, err)
+			}
+		}
+	}
+	return to.String()
+}
+
+// pushCredentials are those of whoever may write to the sandbox's registry.
+func pushCredentials(t *testing.T) remote.Option {
+	t.Helper()
+	config, err := os.ReadFile(filepath.Join(checkout, ".sandbox", "docker", "config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	keychain, err := registry.KeychainFromDockerConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return remote.WithAuthFromKeychain(keychain)
+}
+
+// sigstore changes the state of a service, until the test ends at the latest.
+func sigstore(t *testing.T, service, state string) {
+	t.Helper()
+	if _, err := sandbox("sigstore", service, state); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := sandbox("sigstore", service, "start"); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // subjectsOf are the index and the platforms of an image, by digest.
@@ -83,8 +153,12 @@ func TestStockToolsVerify(t *testing.T) {
 	for _, p := range ready.Status.Image.Platforms {
 		types[p.Platform] = []string{"slsaprovenance1", "spdxjson", "cyclonedx", "vuln"}
 	}
+	copied := withoutBundles(t, ready)
 	for how, v := range verifiers {
 		for subject, ref := range subjectsOf(ready) {
+			if v.tags {
+				ref = strings.Replace(ref, image.Spec.Output.Repository, copied, 1)
+			}
 			t.Run(how+", "+strings.TrimPrefix(subject, "linux/"), func(t *testing.T) {
 				t.Parallel()
 				if out, err := v.run(t, "verify", append(as(signerIdentity, issuer), ref)...); err != nil || !strings.Contains(out, strings.Split(ref, "@")[1]) {
@@ -163,7 +237,7 @@ func TestTheStatusSaysHowToVerify(t *testing.T) {
 // back it is done without another Job.
 func TestNothingIsPromotedUnsigned(t *testing.T) {
 	image := inline(newNamespace(t), "waits", copyOnly)
-	stop(t, "rekor")
+	sigstore(t, "rekor", "stop")
 	create(t, image)
 	waiting := await(t, image, "waiting for Rekor", func(i *v1alpha1.BaseImage) bool {
 		c := meta.FindStatusCondition(i.Status.Conditions, v1alpha1.ConditionReady)
@@ -188,7 +262,7 @@ func TestNothingIsPromotedUnsigned(t *testing.T) {
 			}
 		}
 	}
-	restart(t, "rekor")
+	sigstore(t, "rekor", "start")
 	ready := awaitReady(t, image)
 	if ready.Status.LatestBuild.Attempt != 1 {
 		t.Errorf("it took %d builds", ready.Status.LatestBuild.Attempt)
@@ -296,5 +370,3 @@ func decoded(out string) string {
 	}
 	return text.String()
 }
-
-var _ = context.Background
