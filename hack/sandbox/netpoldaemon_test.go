@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -93,6 +94,28 @@ func TestPodDoesNotStartWhenTheEnforcerGivesUp(t *testing.T) {
 		t.Errorf("it says %q, %v", answer, err)
 	}
 	<-answered
+}
+
+func TestPodDoesNotStartWithoutAnAnswer(t *testing.T) {
+	dir, err := os.MkdirTemp("", "netpol")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	listener, err := net.Listen("unix", filepath.Join(dir, "socket"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	go func() {
+		if conn, err := listener.Accept(); err == nil {
+			_, _ = bufio.NewReader(conn).ReadString('\n')
+			_ = conn.Close()
+		}
+	}()
+	if err := announce(t.Context(), listener.Addr().String(), claim{UID: "build", Address: netip.MustParseAddr("10.231.16.5")}); err == nil {
+		t.Error("it starts")
+	}
 }
 
 // enforcerOf is one that sees what view points to.

@@ -17,8 +17,11 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// mostMatches bounds what policies can make of one direction of a pod.
-const mostMatches = 10_000
+// mostMatches bounds what policies can make of one direction of a pod, and mostExceptions what a rule of the kernel can hold.
+const (
+	mostMatches    = 10_000
+	mostExceptions = 32
+)
 
 // matcher writes the matches of one policy in one direction.
 type matcher struct {
@@ -84,20 +87,23 @@ func (m matcher) block(block *networkingv1.IPBlock) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("ipBlock.cidr %q is not a range of addresses: %w", block.CIDR, err)
 	}
-	match := m.field + " " + cidr.Masked().String()
+	if len(block.Except) > mostExceptions {
+		return "", fmt.Errorf("ipBlock.except has %d ranges, and may have %d", len(block.Except), mostExceptions)
+	}
+	matches := []string{m.field, cidr.Masked().String()}
 	for _, text := range block.Except {
 		except, err := netip.ParsePrefix(text)
 		if err != nil {
 			return "", fmt.Errorf("ipBlock.except %q is not a range of addresses: %w", text, err)
 		}
 		if except.Addr().Is4() {
-			match += " " + m.field + " != " + except.Masked().String()
+			matches = append(matches, m.field, "!=", except.Masked().String())
 		}
 	}
 	if !cidr.Addr().Is4() {
 		return "", nil
 	}
-	return match, nil
+	return strings.Join(matches, " "), nil
 }
 
 // selected are the addresses of the pods that two selectors agree on. Pods on the node's network can't be told from it, and
