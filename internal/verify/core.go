@@ -127,16 +127,22 @@ func (c *core) evidence(b *bundle.Bundle, result *sigstore.VerificationResult) (
 // logged is where the log has b. Of several entries one alone must be good, and which one is not told. An index that only
 // stands beside a proof of inclusion is nobody's word in the first version of the log.
 func (c *core) logged(b *bundle.Bundle) (id string, index *int64) {
-	entries, err := b.TlogEntries()
-	if err != nil || len(entries) != 1 {
+	entries := b.GetVerificationMaterial().GetTlogEntries()
+	if len(entries) != 1 {
 		return "", nil
 	}
-	id = hex.EncodeToString([]byte(entries[0].LogKeyID()))
+	id = hex.EncodeToString(entries[0].GetLogId().GetKeyId())
 	if _, trusted := c.logs[id]; !trusted {
 		return "", nil
 	}
-	if entries[0].HasInclusionPromise() || entries[0].IsRekorV2() {
-		index = new(entries[0].LogIndex())
+	if len(entries[0].GetInclusionPromise().GetSignedEntryTimestamp()) > 0 || isSecond(b) {
+		index = new(entries[0].GetLogIndex())
 	}
 	return id, index
+}
+
+// isSecond reports whether the entry of b is of the second version of the log, where the proof is for the index.
+func isSecond(b *bundle.Bundle) bool {
+	entries, err := b.TlogEntries()
+	return err == nil && len(entries) == 1 && entries[0].IsRekorV2()
 }

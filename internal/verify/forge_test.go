@@ -146,11 +146,15 @@ func dsseRecord(payload, signature []byte, cert string) any {
 
 // simple is a signature of cosign's own payload.
 func (f *forge) simple() forged {
-	payload := fmt.Appendf(nil, `{"critical":{"identity":{"docker-reference":"registry.example/x"},"image":{"docker-manifest-digest":%q},"type":"cosign container image signature"},"optional":null}`, f.digest)
+	payload := f.simplePayload()
 	if f.statement != "" {
 		payload = []byte(f.statement)
 	}
 	return f.sign(payload, func(p []byte) []byte { return p }, hashedRekord)
+}
+
+func (f *forge) simplePayload() []byte {
+	return fmt.Appendf(nil, `{"critical":{"identity":{"docker-reference":"registry.example/x"},"image":{"docker-manifest-digest":%q},"type":"cosign container image signature"},"optional":null}`, f.digest)
 }
 
 // attest is a signature of a statement.

@@ -36,12 +36,12 @@ func (v *Verifier) report(ref name.Digest, w want, searches ...*search) error {
 	slices.Sort(strangers)
 	switch {
 	case len(strangers) > 0:
-		return pipeline.Terminalf(pipeline.ReasonIdentityMismatch, "%s: the valid ones are by %s, and not by %s, as is asked for%s",
+		return pipeline.Terminalf(pipeline.ReasonIdentityMismatch, "%s: the valid ones are by %s; it has to be signed by %s%s",
 			doing, list(slices.Compact(strangers), " and by "), v.wanted, bounds(searches))
 	case len(failed) > 0:
 		return pipeline.Terminalf(pipeline.ReasonSignatureInvalid, "%s: none is valid of %s: %s%s", doing, counts(searches), list(failed, "; "), bounds(searches))
 	}
-	return pipeline.Terminalf(missing, "%s: %s: its tags have none, and neither has what refers to it%s", doing, nothing, bounds(searches))
+	return pipeline.Terminalf(missing, "%s: %s: there is nothing in its tag, and nothing refers to it; it has to be signed by %s%s", doing, nothing, v.wanted, bounds(searches))
 }
 
 func (s *search) failures() []string {

@@ -55,11 +55,15 @@ func newStore(t testing.TB, api bool) *store {
 		}
 	}))
 	t.Cleanup(srv.Close)
-	s.client = must(registry.New(registry.Config{UnsafeLoopback: true, Limits: limits.Registry{Tries: 1, RequestTimeout: limits.Duration(5 * time.Second)}}))
+	s.client = newClient(30 * time.Second)
 	s.repo = must(s.client.Repository(strings.TrimPrefix(srv.URL, "http://") + "/base/x"))
 	s.ref = must(s.client.PushImage(t.Context(), s.repo, must(random.Image(16, 1))))
 	s.subject = must(s.client.Manifest(t.Context(), s.ref)).Descriptor
 	return s
+}
+
+func newClient(timeout time.Duration) *registry.Client {
+	return must(registry.New(registry.Config{UnsafeLoopback: true, Limits: limits.Registry{Tries: 1, RequestTimeout: limits.Duration(timeout)}}))
 }
 
 func (s *store) tag(suffix string) string {
@@ -182,7 +186,7 @@ func fault(err error) string {
 }
 
 func TestWhatIsGoodIsEvidence(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld()
 	for desc, way := range ways {
 		for _, api := range []bool{true, false} {
 			t.Run(desc, func(t *testing.T) {
@@ -214,7 +218,7 @@ func TestWhatIsBadIsNoEvidence(t *testing.T) {
 		bad   = "Terminal " + pipeline.ReasonSignatureInvalid
 		alien = "Terminal " + pipeline.ReasonIdentityMismatch
 	)
-	w, other := newWorld(t), newWorld(t)
+	w, other := newWorld(), newWorld()
 	tests := map[string]struct {
 		change func(*forge)
 		want   string

@@ -12,7 +12,6 @@ import (
 	"encoding/hex"
 	"math/big"
 	"net/url"
-	"testing"
 	"time"
 
 	ct "github.com/google/certificate-transparency-go"
@@ -39,8 +38,7 @@ type world struct {
 	withoutCA, withoutCT, withoutLog, withoutTSA bool
 }
 
-func newWorld(t testing.TB) *world {
-	t.Helper()
+func newWorld() *world {
 	w := &world{VirtualSigstore: must(ca.NewVirtualSigstore()), ctKey: newKey()}
 	top, topKey := must2(ca.GenerateRootCa())
 	middle, middleKey := must2(ca.GenerateFulcioIntermediate(top, topKey))
