@@ -40,6 +40,7 @@ var ofFulcio = map[sigstoretest.Fault]string{
 	sigstoretest.OtherAuthority: invalid,
 	sigstoretest.OtherKey:       invalid,
 	sigstoretest.OtherIdentity:  invalid,
+	sigstoretest.Expired:        invalid,
 	sigstoretest.WithoutSCT:     invalid,
 	sigstoretest.OtherLog:       invalid,
 }
@@ -117,6 +118,27 @@ func (b *bench) checkMessage(t *testing.T, err error, service string) {
 	}
 }
 
+func TestWhatIsWrongIsTold(t *testing.T) {
+	for f, want := range map[sigstoretest.Fault]string{
+		sigstoretest.Floods: "more than 1048576 bytes", sigstoretest.Expired: "has expired", sigstoretest.WithoutSCT: "let Fulcio embed SCTs",
+		sigstoretest.Refuses: "(400: no: Bearer", sigstoretest.Unavailable: "answers 503: <html> <h1>503</h1>", sigstoretest.Redirects: "redirects (307)",
+		sigstoretest.OtherIdentity: "/serviceaccounts/somebody-else",
+	} {
+		b, s := faulty(t, "Fulcio", f)
+		if err := s.Sign(t.Context(), b.client, b.ref); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v does not say %q", f, err, want)
+		}
+	}
+}
+
+func TestAPanicIsAFaultOfTheAnswer(t *testing.T) {
+	b := newBench(t, true)
+	err := b.session(t).signer.rekor.guarded(func() error { panic("too deep") })
+	if fault(err) != invalid || !strings.Contains(err.Error(), "too deep") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestPauses(t *testing.T) {
 	for f, want := range map[sigstoretest.Fault]time.Duration{
 		sigstoretest.Unavailable: 7 * time.Second, sigstoretest.Throttles: 7 * time.Second,
@@ -180,19 +202,19 @@ func TestACallerThatGoesAway(t *testing.T) {
 
 // The registry's faults are its own.
 func TestARegistryThatFails(t *testing.T) {
-	b := newBench(t, true)
-	b.on(refusing("", "", 0))
 	for desc, tt := range map[string]struct {
 		method, part string
 		status       int
 		want         string
+		logged       bool
 	}{
-		"may not be read":                 {"GET", ".sig", 401, "Terminal RegistryUnauthorized"},
-		"is down when it is read":         {"GET", ".sig", 503, "Transient RegistryUnavailable"},
-		"is down when it is written":      {"PUT", ".sig", 503, "Transient RegistryUnavailable"},
-		"may not be written":              {"PUT", ".sig", 403, "Terminal PushDenied"},
-		"does not take a bundle":          {"PUT", "/manifests/sha256:", 403, "Terminal PushDenied"},
-		"does not have what is to signed": {"HEAD", "/manifests/sha256:", 404, "Terminal ImageNotFound"},
+		"may not be read":                    {"GET", ".sig", 401, "Terminal RegistryUnauthorized", false},
+		"is down when it is read":            {"GET", ".sig", 503, "Transient RegistryUnavailable", false},
+		"is down when it lists":              {"GET", "/referrers/", 503, "Transient RegistryUnavailable", false},
+		"is down when it is written":         {"PUT", ".sig", 503, "Transient RegistryUnavailable", true},
+		"may not be written":                 {"PUT", ".sig", 403, "Terminal PushDenied", true},
+		"does not take a bundle":             {"PUT", "/manifests/sha256:", 403, "Terminal PushDenied", true},
+		"does not have what is to be signed": {"HEAD", "/manifests/sha256:", 404, "Terminal ImageNotFound", true},
 	} {
 		t.Run(desc, func(t *testing.T) {
 			b := newBench(t, true)
@@ -205,6 +227,9 @@ func TestARegistryThatFails(t *testing.T) {
 			})
 			if got := fault(b.session(t).Sign(t.Context(), b.client, b.ref)); got != tt.want {
 				t.Errorf("got %s, want %s", got, tt.want)
+			}
+			if !tt.logged && b.sigstore.Rekor.Requests() != 0 {
+				t.Error("something was logged before it was known what is there")
 			}
 		})
 	}

@@ -65,10 +65,7 @@ func (s *Signer) certify(ctx context.Context) (*credential, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.leaf, err = parseCertificate(answer); err != nil {
-		return nil, s.fulcio.invalid("%w", err)
-	}
-	return c, s.trust(c)
+	return c, s.fulcio.guarded(func() error { return s.trust(c, answer) })
 }
 
 func (c *credential) request(token string) ([]byte, error) {
@@ -129,11 +126,15 @@ func parseCertificate(answer []byte) (*x509.Certificate, error) {
 	return x509.ParseCertificate(block.Bytes)
 }
 
-// trust checks at once what every verifier will check of the certificate, so that nothing is signed in vain.
-func (s *Signer) trust(c *credential) error {
+// trust reads the certificate of an answer, and checks at once what every verifier will check of it, so that nothing is
+// signed in vain.
+func (s *Signer) trust(c *credential, answer []byte) error {
 	material, err := s.options.Material()
 	if err != nil {
 		return err
+	}
+	if c.leaf, err = parseCertificate(answer); err != nil {
+		return s.fulcio.invalid("%w", err)
 	}
 	if !c.key.PublicKey.Equal(c.leaf.PublicKey) {
 		return s.fulcio.invalid("the certificate is for another key")

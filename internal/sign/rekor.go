@@ -79,7 +79,7 @@ func (s *Signer) log(ctx context.Context, proposed proposedEntry) (*protorekor.T
 
 func parseEntry(answer []byte) (*protorekor.TransparencyLogEntry, error) {
 	var found map[string]logEntry
-	if err := json.Unmarshal(answer, &found); err != nil || len(found) != 1 {
+	if err := json.Unmarshal(answer, &found); err != nil {
 		return nil, errNoEntry
 	}
 	for _, e := range found {

@@ -106,6 +106,16 @@ func (s *service) invalid(format string, args ...any) error {
 	return pipeline.Transientf(pipeline.ReasonSigstoreAnswerInvalid, "the answer of %s is not valid: %w", s, &clipped{fmt.Errorf(format, args...)})
 }
 
+// guarded makes of a panic, in a parser for example, a fault of what was parsed.
+func (s *service) guarded(judge func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = s.invalid("reading it ended in a panic: %v", p)
+		}
+	}()
+	return judge()
+}
+
 // clipped is an error with what others wrote in it.
 type clipped struct{ err error }
 

@@ -92,7 +92,7 @@ func (s *Session) statement(ctx context.Context, ref name.Digest, st pipeline.St
 	out.bundle.Content = &protobundle.Bundle_DsseEnvelope{DsseEnvelope: &protodsse.Envelope{
 		Payload: st.Payload, PayloadType: statementType, Signatures: []*protodsse.Signature{{Sig: signature}},
 	}}
-	if err := s.check(s.verifier.FreshStatement(out.bundle, ref, st.PredicateType)); err != nil {
+	if err := s.check(func() error { return s.verifier.FreshStatement(out.bundle, ref, st.PredicateType) }); err != nil {
 		return nil, err
 	}
 	if legacy && s.signer.timestamp != nil {
@@ -123,7 +123,7 @@ func (s *Session) message(ctx context.Context, payload []byte) (*signed, error) 
 	for _, t := range out.bundle.GetVerificationMaterial().GetTimestampVerificationData().GetRfc3161Timestamps() {
 		out.stamp = t.GetSignedTimestamp()
 	}
-	return out, s.check(s.verifier.FreshMessage(out.bundle, payload))
+	return out, s.check(func() error { return s.verifier.FreshMessage(out.bundle, payload) })
 }
 
 // prove gets what proves a signature: a log entry, a timestamp, or both.
@@ -152,14 +152,17 @@ func (s *Session) prove(ctx context.Context, c *credential, signature []byte, pr
 
 // check makes of a signature that does not verify a fault of the service that is to blame: certificate and timestamp were
 // verified before.
-func (s *Session) check(err error) error {
+func (s *Session) check(verify func() error) error {
+	by := s.signer.rekor
+	if by == nil {
+		by = s.signer.timestamp
+	}
+	err := by.guarded(verify)
 	_, transient := errors.AsType[*pipeline.Transient](err)
 	terminal, isTerminal := errors.AsType[*pipeline.Terminal](err)
 	switch {
 	case err == nil, transient, isTerminal && terminal.Reason == pipeline.ReasonTrustRootInvalid:
 		return err
-	case s.signer.rekor != nil:
-		return s.signer.rekor.invalid("with it the signature does not verify: %w", err)
 	}
-	return s.signer.fulcio.invalid("with it the signature does not verify: %w", err)
+	return by.invalid("with it the signature does not verify: %w", err)
 }

@@ -22,15 +22,19 @@ func (s *Signer) stamp(ctx context.Context, content []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return answer, s.timestamp.guarded(func() error { return s.verifyStamp(answer, content) })
+}
+
+func (s *Signer) verifyStamp(answer, content []byte) error {
 	material, err := s.options.Material()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	failed := errors.New("the trust root has no timestamp authority")
 	for _, authority := range material.TimestampingAuthorities() {
 		if _, failed = authority.Verify(answer, content); failed == nil {
-			return answer, nil
+			return nil
 		}
 	}
-	return nil, s.timestamp.invalid("%w", failed)
+	return s.timestamp.invalid("%w", failed)
 }

@@ -45,6 +45,8 @@ const (
 	OtherKey Fault = "certifies another key"
 	// OtherIdentity means that the certificate is for another ServiceAccount than that of the token.
 	OtherIdentity Fault = "certifies another identity"
+	// Expired means that the certificate was good an hour ago.
+	Expired Fault = "certifies too late"
 	// WithoutSCT means that the certificate is not in the certificate transparency log.
 	WithoutSCT Fault = "certifies without SCT"
 	// OtherLog means that the SCT, or the log entry, is signed with a key that the trust root does not know.

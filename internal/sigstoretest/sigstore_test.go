@@ -106,6 +106,7 @@ func TestForgeriesDoNotVerify(t *testing.T) {
 		"a certificate of another authority": {"Fulcio", OtherAuthority},
 		"a certificate for another key":      {"Fulcio", OtherKey},
 		"a certificate for another identity": {"Fulcio", OtherIdentity},
+		"a certificate that has expired":     {"Fulcio", Expired},
 		"a certificate without SCT":          {"Fulcio", WithoutSCT},
 		"a certificate of another CT log":    {"Fulcio", OtherLog},
 		"an entry of another log":            {"Rekor", OtherLog},
