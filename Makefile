@@ -19,7 +19,8 @@ help: ## Show this help.
 	  /^##@/ { printf "\n%s\n", substr($$0, 5) }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: sandbox bin/linux-amd64/operator bin/linux-amd64/worker $(PROBES) ## Bring up the sandbox, install the operator, build the images of images/base, show them.
+demo: sandbox bin/linux-amd64/operator bin/linux-amd64/worker $(PROBES) ## Bring up the sandbox, install the operator, build the images of images/base, show and verify them.
+	@bin/sandbox build cosign cosign3
 	@go build -o bin/demo ./hack/demo
 	@bin/demo run
 
@@ -52,6 +53,7 @@ test-api: bin/sandbox ## Run the tests against a real apiserver.
 .PHONY: test-e2e
 test-e2e: sandbox binaries ## Run the end-to-end tests in the sandbox.
 	@echo "==> end-to-end tests"
+	@bin/sandbox build cosign cosign3
 	@go build -o bin/demo ./hack/demo
 	@bin/demo install
 	go test -tags=e2e -count=1 -timeout=40m -parallel=6 -v ./test/e2e/...

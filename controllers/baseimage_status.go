@@ -265,10 +265,11 @@ func promotedImage(build *v1alpha1.BaseImageBuild) *v1alpha1.PromotedImage {
 		Platforms:   st.Platforms,
 		Revision:    build.Spec.Inputs.Revision,
 		Build:       build.Name,
+		Signature:   st.Signature,
 		BuiltAt:     st.CompletedAt,
 	}
 	if st.Scan != nil {
-		img.Packages, img.Vulnerabilities = new(st.Scan.Packages), st.Scan.Vulnerabilities
+		img.Packages, img.Vulnerabilities, img.Reports = new(st.Scan.Packages), st.Scan.Vulnerabilities, st.Scan.Platforms
 	}
 	if st.Tests != nil {
 		img.Tests = st.Tests.Summary

@@ -46,6 +46,9 @@ type BuildReconciler struct {
 	Metrics  *metrics.Metrics
 	Watchdog *Watchdog
 	Rules    RuleEvaluator
+	Signing  Signing
+	// Version of the operator, for provenance.
+	Version string
 
 	// inspected are the images that have passed inspection, by platform and digest.
 	inspected *lru.Cache[string, inspect.Facts]
@@ -125,8 +128,8 @@ func buildOfPod(_ context.Context, pod client.Object) []ctrl.Request {
 // Reconcile runs the phases up to the first that is not done, and reports in one status write. The Jobs of a build that
 // has failed are ended after that is written: ended before, they would be made again by the next pass if it is not.
 func (r *BuildReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	build := &v1alpha1.BaseImageBuild{}
-	if err := r.Get(ctx, req.NamespacedName, build); err != nil || !build.DeletionTimestamp.IsZero() {
+	build, err := r.read(ctx, req.NamespacedName)
+	if err != nil || !build.DeletionTimestamp.IsZero() {
 		if client.IgnoreNotFound(err) == nil {
 			r.wake(r.queue.leave(req.NamespacedName))
 		}
@@ -158,6 +161,11 @@ type buildRun struct {
 	observed v1alpha1.BaseImageBuildStatus
 	// digests that the Jobs report, by platform.
 	digests map[string]string
+	// built and scanned are what the Jobs of these phases tell.
+	built, scanned evidence
+	// attested are the statements that were signed.
+	attested []v1alpha1.AttestationReference
+	signing  *signing
 	// superseded says that a newer build takes this one's place. A pod that claims it is not believed.
 	superseded bool
 	// suspended says that a Job is held back, by Kueue for example: the time does not count.
@@ -180,6 +188,9 @@ func (run *buildRun) phases() []phase {
 		{v1alpha1.ConditionInspected, v1alpha1.PhaseInspecting, run.inspect},
 		{v1alpha1.ConditionScanPassed, v1alpha1.PhaseScanning, run.scan},
 		{v1alpha1.ConditionTestsPassed, v1alpha1.PhaseTesting, run.test},
+		{v1alpha1.ConditionAttested, v1alpha1.PhaseAttesting, run.attest},
+		{v1alpha1.ConditionSigned, v1alpha1.PhaseSigning, run.sign},
+		{v1alpha1.ConditionVerified, v1alpha1.PhaseVerifying, run.verify},
 		{v1alpha1.ConditionPromoted, v1alpha1.PhasePromoting, run.promote},
 	}
 }

@@ -152,7 +152,6 @@ func (run *buildRun) end(ctx context.Context) error {
 			return fmt.Errorf("cancelling Job %s: %w", found.Name, err)
 		}
 	}
-	run.memory.Remove(run.build.UID)
 	run.wake(run.queue.leave(nameOf(run.build)))
 	return nil
 }

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -18,9 +19,13 @@ const maxRemembered = 1024
 type memory struct {
 	done []done
 	// status has what those phases have found.
-	status  v1alpha1.BaseImageBuildStatus
-	digests map[string]string
-	resumed time.Time
+	status         v1alpha1.BaseImageBuildStatus
+	digests        map[string]string
+	built, scanned evidence
+	attested       []v1alpha1.AttestationReference
+	resumed        time.Time
+	// ended says that the end of the build was written; nothing else is remembered then.
+	ended bool
 }
 
 func newMemory() *lru.Cache[types.UID, memory] {
@@ -38,17 +43,40 @@ func (run *buildRun) recall() []done {
 		return nil
 	}
 	run.digests, run.resumed = m.digests, m.resumed
+	run.built, run.scanned, run.attested = m.built, m.scanned, m.attested
 	copyFindings(&run.build.Status, &m.status)
 	return slices.Clone(m.done)
 }
 
 func (run *buildRun) remember(all []done) {
-	m := memory{done: slices.Clone(all), digests: run.digests, resumed: run.resumed}
+	m := memory{done: slices.Clone(all), digests: run.digests, resumed: run.resumed, built: run.built, scanned: run.scanned, attested: run.attested}
 	copyFindings(&m.status, &run.build.Status)
 	run.memory.Add(run.build.UID, m)
 }
 
+// forget keeps nothing of a build whose end was written but that.
+func (run *buildRun) forget() {
+	if finished(run.build) {
+		run.memory.Add(run.build.UID, memory{ended: true})
+	}
+}
+
+// read has a build from the cache; but from the apiserver if its end was written here, and the cache is behind that: a pass
+// over what it was before would start and sign again what has ended.
+func (r *BuildReconciler) read(ctx context.Context, key types.NamespacedName) (*v1alpha1.BaseImageBuild, error) {
+	build := &v1alpha1.BaseImageBuild{}
+	if err := r.Get(ctx, key, build); err != nil || finished(build) {
+		return build, err
+	}
+	if m, _ := r.memory.Get(build.UID); !m.ended {
+		return build, nil
+	}
+	now := &v1alpha1.BaseImageBuild{}
+	return now, r.Live.Get(ctx, key, now)
+}
+
 // copyFindings copies what phases find. They replace it as a whole, and never change it.
 func copyFindings(to, from *v1alpha1.BaseImageBuildStatus) {
-	to.DockerfilePolicy, to.Platforms, to.Digest, to.Scan, to.Tests = from.DockerfilePolicy, from.Platforms, from.Digest, from.Scan, from.Tests
+	to.DockerfilePolicy, to.Platforms, to.Digest = from.DockerfilePolicy, from.Platforms, from.Digest
+	to.Scan, to.Tests, to.Signature = from.Scan, from.Tests, from.Signature
 }

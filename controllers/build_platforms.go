@@ -16,7 +16,7 @@ import (
 
 // buildPlatforms runs one Job for each platform and collects the digests that they report.
 func (run *buildRun) buildPlatforms(ctx context.Context) (done, error) {
-	run.digests = map[string]string{}
+	run.digests, run.built = map[string]string{}, evidence{}
 	var failures []error
 	for _, p := range run.build.Spec.Platforms {
 		digest, err := run.buildPlatform(ctx, p)
@@ -50,6 +50,7 @@ func (run *buildRun) buildPlatform(ctx context.Context, p v1alpha1.PlatformBuild
 	if err != nil {
 		return "", err
 	}
+	run.built = run.built.with(job)
 	return kaniko.Outcome(job, pods, run.Config.Limits.Build)
 }
 

@@ -36,6 +36,7 @@ func (run *buildRun) scan(ctx context.Context) (done, error) {
 		run.yield()
 		return done{}, err
 	}
+	run.scanned = evidence{}.with(job)
 	vex, err := run.vex(ctx)
 	if err != nil {
 		return done{}, err

@@ -26,6 +26,7 @@ func (r *BuildReconciler) report(ctx context.Context, run *buildRun, all []done,
 			run.build.Status = run.observed // It is not what the cluster knows.
 			return unwritten(err)
 		}
+		run.forget()
 		r.phaseEvents(before, run.build)
 		r.Metrics.BuildChanged(before.Status.Phase, run.build)
 	}

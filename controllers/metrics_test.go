@@ -111,7 +111,7 @@ func finishing(t *testing.T, w writing) *buildRun {
 	b.CreationTimestamp = metav1.NewTime(now.Add(-time.Hour))
 	b.Status.StartedAt = new(metav1.NewTime(now.Add(-time.Hour)))
 	passive := clocktesting.NewFakePassiveClock(now)
-	r := &BuildReconciler{Client: w, Config: config.Default(), Clock: passive, Events: events.NewFakeRecorder(10), Metrics: metrics.New(passive)}
+	r := &BuildReconciler{Client: w, Config: config.Default(), Clock: passive, Events: events.NewFakeRecorder(10), Metrics: metrics.New(passive), memory: newMemory()}
 	r.played = func(*buildRun) []phase {
 		return []phase{{condition: v1alpha1.ConditionBuilt}, {condition: v1alpha1.ConditionIndexed}, {condition: v1alpha1.ConditionPromoted}}
 	}

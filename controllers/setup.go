@@ -32,7 +32,11 @@ type Options struct {
 	Upstreams UpstreamResolver
 	// Rules evaluates the Dockerfile policy.
 	Rules RuleEvaluator
-	Clock clock.PassiveClock
+	// Signing is who signs, and how.
+	Signing Signing
+	// Version of the operator, for provenance.
+	Version string
+	Clock   clock.PassiveClock
 	// Metrics count what happens. Whoever gives them registers them. Default: nothing is counted.
 	Metrics *metrics.Metrics
 	// Watchdog knows the passes that are under way. Default: nobody watches them.
@@ -51,7 +55,7 @@ func SetUp(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		return err
 	}
 	builds := &BuildReconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(),
-		Registry: o.Registry, Config: o.Config, Events: recorder, Clock: o.Clock, Metrics: o.Metrics, Watchdog: o.Watchdog, Rules: o.Rules}
+		Registry: o.Registry, Config: o.Config, Events: recorder, Clock: o.Clock, Metrics: o.Metrics, Watchdog: o.Watchdog, Rules: o.Rules, Signing: o.Signing, Version: o.Version}
 	if err := builds.SetupWithManager(mgr); err != nil {
 		return err
 	}

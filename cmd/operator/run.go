@@ -157,6 +157,17 @@ func setUp(ctx context.Context, mgr ctrl.Manager, cfg *config.Operator, client *
 	if err != nil {
 		return fmt.Errorf("looking for the program itself: %w", err)
 	}
+	trust, err := trustRoot(cfg.Sigstore, client.HTTPClient(), counted)
+	if err != nil {
+		return err
+	}
+	if err := mgr.Add(everywhere{trust}); err != nil {
+		return fmt.Errorf("adding the trust root: %w", err)
+	}
+	signing, err := newSigning(mgr, cfg, client.HTTPClient(), trust)
+	if err != nil {
+		return err
+	}
 	watchdog := controllers.NewWatchdog(clock.RealClock{})
 	err = controllers.SetUp(ctx, mgr, controllers.Options{
 		Config:    cfg,
@@ -166,6 +177,8 @@ func setUp(ctx context.Context, mgr ctrl.Manager, cfg *config.Operator, client *
 		Rules:     rules.NewApart(self, evaluateRules),
 		Clock:     clock.RealClock{},
 		Metrics:   counted,
+		Signing:   signing,
+		Version:   version(),
 		Watchdog:  watchdog,
 	})
 	if err != nil {

@@ -25,7 +25,7 @@ const (
 )
 
 // images publishes this checkout's images/base to the sandbox's git server, applies its BaseImages with the
-// repositories of the sandbox, and follows them until they are Ready.
+// repositories of the sandbox, follows them until they are Ready, and verifies one of them as anybody could.
 func (d *demo) images(ctx context.Context) error {
 	d.say("publishing images/base to the git server")
 	url, commit, err := publish.Directory(ctx, ".", "base-images", "images")
@@ -50,7 +50,11 @@ func (d *demo) images(ctx context.Context) error {
 	if err := d.show(ctx, "--namespace="+namespace, "get", "baseimagebuilds"); err != nil {
 		return err
 	}
-	fmt.Printf("\nThe sandbox stays up. To look around, with its kubectl: . %s/env && kubectl -n %s describe baseimages\nTo remove it: make sandbox-down\n", sandboxDir, namespace)
+	fmt.Println()
+	if err := d.verify(ctx, baseImages[0]); err != nil {
+		return err
+	}
+	fmt.Printf("\nThe sandbox stays up. To look around, and to verify, with its kubectl and cosign: . %s/env && kubectl -n %s describe baseimages\nTo remove it: make sandbox-down\n", sandboxDir, namespace)
 	return nil
 }
 

@@ -12,7 +12,7 @@ import (
 type object = map[string]any
 
 // install puts the operator of this checkout into the sandbox: images into its registry, then config/default with an
-// overlay that names them, the mirrors and the CA.
+// overlay that names them, the mirrors, the CA and the Sigstore.
 func (d *demo) install(ctx context.Context) error {
 	d.say("loading the operator's images into the registry")
 	operator, err := d.load(ctx, "operator")
@@ -89,6 +89,10 @@ func writeOverlay(operator string, images object) error {
 	if err != nil {
 		return fmt.Errorf("reading the sandbox's CA: %w", err)
 	}
+	trusted, err := os.ReadFile(filepath.Join(sandboxDir, trustedRoot))
+	if err != nil {
+		return fmt.Errorf("reading what the sandbox's Sigstore is trusted by: %w", err)
+	}
 	name, digest, _ := strings.Cut(operator, "@")
 	err = writeFiles(installDir, map[string]any{
 		"kustomization.yaml": object{
@@ -97,8 +101,9 @@ func writeOverlay(operator string, images object) error {
 			"resources":  []string{"../../config/default"},
 			"images":     []object{{"name": "ghcr.io/ibshafique/basewright-operator", "newName": name, "digest": digest}},
 			"configMapGenerator": []object{{"name": "basewright-operator", "namespace": "basewright-system",
-				"behavior": "replace", "files": []string{"config.yaml"}}},
+				"behavior": "replace", "files": []string{"config.yaml", trustedRoot}}},
 		},
+		trustedRoot: json.RawMessage(trusted),
 		"config.yaml": object{
 			"apiVersion": "config.basewright.dev/v1alpha1",
 			"kind":       "OperatorConfiguration",
@@ -107,10 +112,16 @@ func writeOverlay(operator string, images object) error {
 				"trivy": object{"location": "oci://" + registryHost + "/databases/trivy-db:2"},
 				"grype": object{"location": "https://" + databasesHost + "/grype/v6/latest.json"},
 			},
+			"sigstore": object{
+				"fulcioURL":       "https://" + fulcioHost,
+				"rekorURL":        "https://" + rekorHost,
+				"timestampURL":    "https://" + timestampHost + "/api/v1/timestamp",
+				"trustedRootFile": "/etc/basewright/" + trustedRoot,
+			},
 			"registries": object{
 				"caBundle":     string(ca),
 				"mirrors":      mirrors("docker.io", "gcr.io", "cgr.dev"),
-				"privateHosts": []string{registryHost, "git.basewright.test", databasesHost},
+				"privateHosts": []string{registryHost, "git.basewright.test", databasesHost, fulcioHost, rekorHost, timestampHost},
 			},
 		},
 	})

@@ -4,8 +4,11 @@ import (
 	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/ibshafique/base-images/internal/config"
@@ -25,6 +28,9 @@ func TestTheOperatorAcceptsWhatIsInstalled(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(sandboxDir, "ca.crt"), ca, 0o644); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile(filepath.Join(sandboxDir, trustedRoot), []byte(`{"mediaType":"x"}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	images := object{"kaniko": kanikoImage(), "worker": registryHost + "/basewright/worker" + digest}
 	for _, scanner := range []string{"syft", "grype", "trivy"} {
 		images[scanner] = registryHost + "/sandbox/" + scanner + digest
@@ -38,5 +44,20 @@ func TestTheOperatorAcceptsWhatIsInstalled(t *testing.T) {
 	}
 	if cfg.Registries.CABundle != string(ca) || len(cfg.Registries.Mirrors) != 3 || cfg.Images.Worker != registryHost+"/basewright/worker"+digest {
 		t.Errorf("got %+v", cfg)
+	}
+	// The ConfigMap has what is beside the configuration, and the operator looks for it where the ConfigMap is mounted.
+	if file := cfg.Sigstore.TrustedRootFile; filepath.Dir(file) != "/etc/basewright" {
+		t.Errorf("the trust root is looked for at %s", file)
+	} else if _, err := os.Stat(filepath.Join(installDir, filepath.Base(file))); err != nil {
+		t.Error(err)
+	}
+	kustomization, err := os.ReadFile(filepath.Join(installDir, "kustomization.yaml"))
+	if err != nil || !strings.Contains(string(kustomization), `"`+trustedRoot+`"`) {
+		t.Errorf("the ConfigMap has no trust root: %v\n%s", err, kustomization)
+	}
+	for _, service := range []string{cfg.Sigstore.FulcioURL, cfg.Sigstore.RekorURL, cfg.Sigstore.TimestampURL} {
+		if u, err := url.Parse(service); err != nil || !slices.Contains(cfg.Registries.PrivateHosts, u.Host) {
+			t.Errorf("%s is at a private address, which nobody has allowed: %v", service, err)
+		}
 	}
 }

@@ -17,11 +17,16 @@ const (
 	registryHost  = "registry.basewright.test"
 	databasesHost = "databases.basewright.test"
 	gitURL        = "https://git.basewright.test"
+	fulcioHost    = "fulcio.basewright.test"
+	rekorHost     = "rekor.basewright.test"
+	timestampHost = "timestamp.basewright.test"
 	namespace     = "base-images"
 	// files of the sandbox in the checkout, and of the demo below it.
 	sandboxDir = ".sandbox"
 	installDir = sandboxDir + "/install"
 	imagesDir  = sandboxDir + "/images"
+	// trustedRoot is a file of the sandbox, and one of the operator's.
+	trustedRoot = "trusted_root.json"
 )
 
 // demo runs commands against the sandbox that is up.

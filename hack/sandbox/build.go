@@ -17,6 +17,12 @@ import (
 
 const kubernetesVersion = "1.37.2"
 
+// The stock verifiers.
+const (
+	cosignVersion  = "v2.6.5"
+	cosign3Version = "v3.1.3"
+)
+
 // group is a set of programs that one Go module under tools/ pins and builds.
 type group struct {
 	name  string
@@ -28,7 +34,7 @@ type group struct {
 	// links are further names of the group's only binary.
 	links   []string
 	ldflags string
-	// aside says that only tests use it: the sandbox comes up without.
+	// aside says that only tests and the demo use it: the sandbox comes up without.
 	aside bool
 }
 
@@ -62,6 +68,18 @@ var groups = []group{
 	{
 		name: "trivy", about: "Trivy, about 4 minutes", disk: 6, programs: map[string]string{"trivy": "github.com/aquasecurity/trivy/cmd/trivy"},
 		ldflags: "-X github.com/aquasecurity/trivy/pkg/version/app.ver=" + trivyVersion,
+	},
+	{
+		name: "sigstore", about: "Fulcio, Rekor, a CT log and a timestamp authority, about 3 minutes", disk: 3,
+		programs: map[string]string{"fulcio": "github.com/sigstore/fulcio", "rekor": "./rekor", "ctlog": "./ctlog", "timestamp": "./timestamp"},
+	},
+	{
+		name: "cosign", about: "cosign 2, about 2 minutes", disk: 2, programs: map[string]string{"cosign": "github.com/sigstore/cosign/v2/cmd/cosign"},
+		ldflags: "-X sigs.k8s.io/release-utils/version.gitVersion=" + cosignVersion, aside: true,
+	},
+	{
+		name: "cosign3", about: "cosign 3, about 2 minutes", disk: 1, programs: map[string]string{"cosign": "github.com/sigstore/cosign/v3/cmd/cosign"},
+		ldflags: "-X sigs.k8s.io/release-utils/version.gitVersion=" + cosign3Version, aside: true,
 	},
 	{name: "grypedb", about: "what writes Grype's database, seconds", programs: map[string]string{"grypedb": "."}},
 	{name: "trivydb", about: "what writes Trivy's database, seconds", programs: map[string]string{"trivydb": "."}},
@@ -130,6 +148,16 @@ func build(ctx context.Context, s site, p *progress, names []string) (builds, er
 	return found, nil
 }
 
+// buildDir is where the programs of a group are, or will be.
+func buildDir(s site, name string) (string, error) {
+	g, err := findGroup(name)
+	if err != nil {
+		return "", err
+	}
+	key, err := g.key(s.source("tools", g.name), runtime.Version())
+	return filepath.Join(s.cache, g.name+"-"+key, "bin"), err
+}
+
 func buildGroup(ctx context.Context, s site, p *progress, g group) (string, error) {
 	source := s.source("tools", g.name)
 	key, err := g.key(source, runtime.Version())
@@ -146,9 +174,13 @@ func buildGroup(ctx context.Context, s site, p *progress, g group) (string, erro
 
 // key changes whenever the same binaries would no longer come out.
 func (g group) key(dir, goVersion string) (string, error) {
-	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
-	if err != nil {
-		return "", fmt.Errorf("listing the sources of %s: %w", g.name, err)
+	var files []string
+	for _, pattern := range []string{"*.go", "*/*.go"} {
+		found, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			return "", fmt.Errorf("listing the sources of %s: %w", g.name, err)
+		}
+		files = append(files, found...)
 	}
 	files = append(files, filepath.Join(dir, "go.mod"))
 	if sum := filepath.Join(dir, "go.sum"); exists(sum) {

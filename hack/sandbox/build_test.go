@@ -40,8 +40,10 @@ func TestKeyChangesWithEverythingThatIsBuilt(t *testing.T) {
 	seen = append(seen, key(group{}, "go1.26.0"))
 	write("go.sum", "z\n")
 	seen = append(seen, key(group{}, "go1.26.0"))
+	write("program/main.go", "package main\n")
+	seen = append(seen, key(group{}, "go1.26.0"))
 	slices.Sort(seen)
-	if len(slices.Compact(slices.Clone(seen))) != 6 {
+	if len(slices.Compact(slices.Clone(seen))) != 7 {
 		t.Errorf("two of these are the same: %v", seen)
 	}
 }
@@ -77,6 +79,8 @@ func TestNamedVersionsAreThePinnedOnes(t *testing.T) {
 		"grype":             "github.com/anchore/grype v" + grypeVersion,
 		"grypedb":           "github.com/anchore/grype v" + grypeVersion,
 		"trivy":             "github.com/aquasecurity/trivy v" + trivyVersion,
+		"cosign":            "github.com/sigstore/cosign/v2 " + cosignVersion,
+		"cosign3":           "github.com/sigstore/cosign/v3 " + cosign3Version,
 	} {
 		content, err := os.ReadFile(filepath.Join("tools", module, "go.mod"))
 		// A requirement is a line of a block, or has the word in front.
@@ -151,7 +155,18 @@ func TestOnlyWhatHasToBeBuiltNeedsDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := site{checkout: checkout, cache: t.TempDir()}
+	var want uint64
+	for _, name := range nodeGroupNames() {
+		g, err := findGroup(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want += g.disk * gibibyte
+	}
 	nothing := buildDisk(s)
+	if nothing != want {
+		t.Errorf("without anything built it is %d, and the node's programs need %d", nothing, want)
+	}
 	trivy, err := findGroup("trivy")
 	if err != nil {
 		t.Fatal(err)

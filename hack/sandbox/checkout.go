@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -75,14 +76,24 @@ func checkoutFiles(s site, b builds, dir string) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string][]byte{
+	files, err := sigstoreFiles(s.in("pki"))
+	if err != nil {
+		return nil, err
+	}
+	// It is there as soon as somebody has built it.
+	cosign, err := buildDir(s, "cosign")
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(files, map[string][]byte{
 		"kubeconfig":         config,
 		"ca.crt":             ca,
 		"docker/config.json": docker,
 		"git-credentials":    fmt.Appendf(nil, "https://%s:%s@%s\nhttp://%s:%s@%s\n", pushUser, secret, gitHost, pushUser, secret, gitHost),
 		"git-token":          []byte(gitToken),
-		"env":                environment(dir, secret, []string{b["kube"], b["registry"]}),
-	}, nil
+		"env":                environment(dir, secret, []string{b["kube"], b["registry"], cosign}),
+	})
+	return files, nil
 }
 
 // dockerConfig holds the credentials for pushes, as docker login would.
@@ -111,6 +122,14 @@ func environment(dir, secret string, path []string) []byte {
 		{"BASEWRIGHT_GIT_TOKEN", gitToken},
 		{"BASEWRIGHT_ISSUER", issuerURL},
 		{"BASEWRIGHT_CA", dir + "/ca.crt"},
+		{"BASEWRIGHT_FULCIO", "https://" + fulcioHost},
+		{"BASEWRIGHT_REKOR", "https://" + rekorHost},
+		{"BASEWRIGHT_TIMESTAMP", timestampURL},
+		{"BASEWRIGHT_TRUSTED_ROOT", dir + "/trusted_root.json"},
+		{"BASEWRIGHT_SIGNING_CONFIG", dir + "/signing_config.json"},
+		// What cosign takes for --trusted-root and --registry-cacert.
+		{"COSIGN_TRUSTED_ROOT", dir + "/trusted_root.json"},
+		{"COSIGN_REGISTRY_CACERT", dir + "/ca.crt"},
 		{"BASEWRIGHT_USER", pushUser},
 		{"BASEWRIGHT_PASSWORD", secret},
 	} {

@@ -20,12 +20,15 @@ func TestDispatchKnowsItsCommands(t *testing.T) {
 		"something else":            {"upp"},
 		"node without being PID 1":  {nodeCommand, "plan"},
 		"serve without a directory": {serveCommand},
+		"netpol without a file":     {netpolCommand},
 		"git-repo without a name":   {"git-repo"},
 		"an outage without an end":  {"outage", "a"},
 		"databases of no state":     {"databases"},
 		"databases of another kind": {"databases", "old"},
 		"digest without a tag":      {"digest"},
 		"an outage of another kind": {"outage", "a", "pause"},
+		"a service that is unknown": {"sigstore", "tuf", "stop"},
+		"a state that is unknown":   {"sigstore", "rekor", "begin"},
 	} {
 		if err := dispatch(t.Context(), args); !errors.Is(err, errUsage) {
 			t.Errorf("%s: got %v", name, err)
@@ -143,6 +146,18 @@ func TestEnvironmentCanBeSourced(t *testing.T) {
 	got, err := cmd.Output()
 	if want := dir + "/kubeconfig|/kube:/bin|a,.basewright.test," + sandboxRange.String(); err != nil || string(got) != want {
 		t.Errorf("got %q, want %q, %v", got, want, err)
+	}
+}
+
+func TestStockVerifiersFindTheirTrustInTheEnvironment(t *testing.T) {
+	text := string(environment("/dir", "", nil))
+	for name, file := range map[string]string{
+		"COSIGN_TRUSTED_ROOT": "trusted_root.json", "BASEWRIGHT_TRUSTED_ROOT": "trusted_root.json",
+		"BASEWRIGHT_SIGNING_CONFIG": "signing_config.json", "COSIGN_REGISTRY_CACERT": "ca.crt",
+	} {
+		if want := "export " + name + "='/dir/" + file + "'\n"; !strings.Contains(text, want) {
+			t.Errorf("there is no %q in:\n%s", want, text)
+		}
 	}
 }
 

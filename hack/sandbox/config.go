@@ -136,7 +136,7 @@ func registryHosts(ca string) []byte {
 // the node's connection tracking unless the host has br_netfilter.
 func cniConfig() []byte {
 	return render("cni", `{
-  "cniVersion": "0.4.0",
+  "cniVersion": "{{.Version}}",
   "name": "basewright",
   "plugins": [
     {
@@ -148,10 +148,11 @@ func cniConfig() []byte {
         "ranges": [[{"subnet": "{{.Pods}}"}]],
         "routes": [{"dst": "0.0.0.0/0"}]
       }
-    }
+    },
+    {"type": "{{.Netpol}}"}
   ]
 }
-`, map[string]any{"Pods": podRange})
+`, map[string]any{"Pods": podRange, "Version": cniVersion, "Netpol": netpolPlugin})
 }
 
 // kubeletConfig is for a node whose cgroups are not delegated by systemd and

@@ -67,7 +67,7 @@ func TestCNIConfigIsForTheRangeOfPods(t *testing.T) {
 	if err := json.Unmarshal(cniConfig(), &config); err != nil {
 		t.Fatal(err)
 	}
-	if len(config.Plugins) != 1 || config.Plugins[0].IPMasq || config.Plugins[0].IPAM.Ranges[0][0].Subnet != podRange.String() {
+	if len(config.Plugins) != 2 || config.Plugins[1].Type != netpolPlugin || config.Plugins[0].IPMasq || config.Plugins[0].IPAM.Ranges[0][0].Subnet != podRange.String() {
 		t.Errorf("got %+v", config)
 	}
 }

@@ -38,7 +38,7 @@ func daemons(s site, b builds, d debian) []daemon {
 	unpacked := []string{"PATH=" + d.path(), "LD_LIBRARY_PATH=" + d.libraries(), "HOME=/root", "TMPDIR=/run"}
 	kube := func(name string) string { return b.bin("kube", name) }
 	config := func(name string) string { return s.in("config", name) }
-	return []daemon{
+	return append([]daemon{
 		{Name: "etcd", Path: kube("etcd"), Env: plain, Args: flags(
 			"data-dir", s.in("etcd"),
 			"listen-client-urls", "http://"+etcdAddress, "advertise-client-urls", "http://"+etcdAddress,
@@ -56,10 +56,11 @@ func daemons(s site, b builds, d debian) []daemon {
 		{Name: "kube-proxy", Path: kube("kube-proxy"), Env: unpacked, Needs: []string{apiReady}, Args: flags(
 			"kubeconfig", config(kubeconfigOf+"proxy"), "hostname-override", nodeName, "proxy-mode", "nftables",
 			"cluster-cidr", podRange.String(), "conntrack-max-per-core", "0")},
+		{Name: netpolCommand, Path: s.program(), Env: unpacked, Needs: []string{apiReady}, Args: []string{netpolCommand, config(kubeconfigOf + netpolCommand)}},
 		{Name: "registry", Path: b.bin("registry", "olareg"), Env: plain, Args: append([]string{"serve"}, flags(
 			"addr", "127.0.0.1", "port", olaregPort, "dir", s.in("registry"), "api-delete", "true")...)},
 		{Name: "front", Path: s.program(), Env: plain, Needs: []string{olareg}, Args: []string{serveCommand, s.state}},
-	}
+	}, sigstoreDaemons(s, b, plain)...)
 }
 
 func apiserverFlags(s site) []string {

@@ -32,6 +32,8 @@ type front struct {
 	git      http.Handler
 	// databases are files for anybody.
 	databases http.Handler
+	// sigstore are its services by their hosts.
+	sigstore map[string]http.Handler
 	// outages is the directory of their files.
 	outages string
 }
@@ -50,22 +52,30 @@ func runServe(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	asked, err := os.OpenFile(s.in("logs", metadataLog), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return fmt.Errorf("opening the log of the metadata service: %w", err)
+	}
+	defer func() { _ = asked.Close() }()
 	f := front{
 		password: string(password), registry: newRegistryProxy(olareg), git: git, outages: s.in("outages"),
+		sigstore:  newSigstore(s.in("sigstore")),
 		databases: http.FileServer(http.Dir(s.in("databases"))),
 	}
 	secure := newServer(f)
 	plain := newServer(http.HandlerFunc(f.servePlain))
-	failed := make(chan error, 2)
+	metadata := newServer(&metadataServer{log: asked})
+	failed := make(chan error, 3)
 	go func() {
 		failed <- secure.serveTLS(net.JoinHostPort(nodeAddress.String(), "443"), s.in("pki", "front"))
 	}()
 	go func() { failed <- plain.serve(net.JoinHostPort(nodeAddress.String(), "80")) }()
+	go func() { failed <- metadata.serve(net.JoinHostPort(metadataAddress.String(), "80")) }()
 	select {
 	case err := <-failed:
 		return err
 	case <-ctx.Done():
-		return errors.Join(secure.Close(), plain.Close())
+		return errors.Join(secure.Close(), plain.Close(), metadata.Close())
 	}
 }
 
@@ -88,8 +98,17 @@ func (s *server) serve(address string) error {
 	return fmt.Errorf("serving %s: %w", address, s.ListenAndServe())
 }
 
-// newRegistryProxy passes requests on as they are, and bodies as they come.
+// newRegistryProxy drops a password that was checked here: it is none of the registry's business.
 func newRegistryProxy(address string) http.Handler {
+	proxy := newProxy("registry", address)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Del("Authorization")
+		proxy.ServeHTTP(w, r)
+	})
+}
+
+// newProxy passes requests on as they are, and bodies as they come.
+func newProxy(name, address string) http.Handler {
 	target := &url.URL{Scheme: "http", Host: address}
 	return &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
@@ -97,12 +116,10 @@ func newRegistryProxy(address string) http.Handler {
 			// The registry makes its Location headers from these.
 			r.Out.Host = r.In.Host
 			r.SetXForwarded()
-			// A password that was checked here is none of its business.
-			r.Out.Header.Del("Authorization")
 		},
 		FlushInterval: -1,
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			slog.Warn("the registry did not answer", "method", r.Method, "path", r.URL.Path, "error", err)
+			slog.Warn("a server did not answer", "server", name, "method", r.Method, "path", r.URL.Path, "error", err)
 			w.WriteHeader(http.StatusBadGateway)
 		},
 	}
@@ -110,6 +127,10 @@ func newRegistryProxy(address string) http.Handler {
 
 // ServeHTTP is the TLS side.
 func (f front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if service, ok := f.sigstore[hostOf(r)]; ok {
+		service.ServeHTTP(w, r)
+		return
+	}
 	switch hostOf(r) {
 	case registryHost:
 		if isOut(f.outages, r) {

@@ -38,19 +38,20 @@ func writeConfig(ctx context.Context, s site, b builds, d debian, ip string) err
 	// A kubelet that may not raise limits has to be told.
 	limited := !hasCapability(unix.CAP_SYS_RESOURCE)
 	files := map[string][]byte{
-		"node.json": plan,
-		"hosts":     []byte("127.0.0.1 localhost\n::1 localhost\n" + hostsLine(nodeAddress, append([]string{nodeName}, sandboxHosts...))),
+		"node.json":   plan,
+		"fulcio.yaml": fulcioConfig(),
+		"hosts":       []byte("127.0.0.1 localhost\n::1 localhost\n" + hostsLine(nodeAddress, append([]string{nodeName}, sandboxHosts...))),
 		// The kubelet wants a file; in the sandbox no server is behind it.
 		"resolv.conf":     []byte("options ndots:1\n"),
 		"cni/10.conflist": cniConfig(),
 		"kubelet.yaml":    kubeletConfig(s.in("pki"), s.in("config", "resolv.conf"), limited),
 		"containerd.toml": containerdConfig(containerd, containerdOptions{
-			Root: s.in("containerd"), CNIBin: d.root() + "/usr/lib/cni", CNIConf: s.in("config", "cni"),
+			Root: s.in("containerd"), CNIBin: s.in("cni"), CNIConf: s.in("config", "cni"),
 			Certs: certs, Socket: containerdSocket, Pause: pauseImage,
 		}),
 		"certs.d/" + registryHost + "/hosts.toml": registryHosts(s.in("pki", "ca.crt")),
 	}
-	for _, who := range []string{"controller-manager", "scheduler", "kubelet", "proxy"} {
+	for _, who := range []string{"controller-manager", "scheduler", "kubelet", "proxy", netpolCommand} {
 		if files[kubeconfigOf+who], err = kubeconfig(s.in("pki"), "https://"+nodeAddress.String()+":"+apiPort, who); err != nil {
 			return err
 		}

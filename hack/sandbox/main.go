@@ -1,7 +1,7 @@
 //go:build linux
 
-// Command sandbox runs a real single-node Kubernetes cluster, with a registry
-// and a git server, on one Linux machine. See README.md beside this file.
+// Command sandbox runs a real single-node Kubernetes cluster, with a registry,
+// a git server and a Sigstore, on one Linux machine. See README.md beside this file.
 package main
 
 import (
@@ -38,13 +38,16 @@ var commands = []command{
 	{name: "outage", args: "<repository> begin|end", help: "break every connection about a repository, or those below it", run: runOutage},
 	{name: "digest", args: "<repository>:<tag>", help: "print what a tag in the registry means, by digest", run: runDigest},
 	{name: "databases", args: "fresh|stale|missing|corrupt", help: "switch which vulnerability databases are served", run: runDatabases},
+	{name: "sigstore", args: "fulcio|rekor|ctlog|timestamp start|stop|garbage|slow", help: "stop a service of Sigstore, or make it useless, until it is started again", run: runSigstore},
 	{name: nodeCommand, internal: true, run: runNode},
 	{name: serveCommand, internal: true, run: runServe},
+	{name: netpolCommand, internal: true, run: runNetpol},
+	{name: netpolPlugin, internal: true, run: runNetpolPlugin},
 }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := dispatch(ctx, os.Args[1:])
+	err := dispatch(ctx, arguments(os.Args))
 	stop()
 	if errors.Is(err, errUsage) {
 		fmt.Fprint(os.Stderr, usage())

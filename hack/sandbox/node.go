@@ -99,6 +99,7 @@ func enterNode(plan nodePlan) error {
 func nodeNetwork() []string {
 	return []string{
 		"link set lo up",
+		fmt.Sprintf("address add %s/32 dev lo", metadataAddress),
 		fmt.Sprintf("address add %s/%d dev %s", nodeAddress, linkRange.Bits(), nodeLink),
 		"link set " + nodeLink + " up",
 		fmt.Sprintf("route add %s via %s", serviceRange, hostAddress),

@@ -50,7 +50,9 @@ var identities = []identity{
 	{file: "scheduler", name: "system:kube-scheduler"},
 	{file: "proxy", name: "system:kube-proxy"},
 	{file: "kubelet", name: "system:node:" + nodeName, group: "system:nodes", hosts: []string{nodeName}, ips: []netip.Addr{nodeAddress}},
-	{file: "front", name: registryHost, hosts: []string{registryHost, gitHost, databasesHost}, ips: []netip.Addr{nodeAddress}},
+	// No pod starts without it, so it can't wait for rules of its own to be applied.
+	{file: netpolCommand, name: "basewright-netpol", group: "system:masters"},
+	{file: "front", name: registryHost, hosts: []string{registryHost, gitHost, databasesHost, fulcioHost, rekorHost, timestampHost, ctlogHost}, ips: []netip.Addr{nodeAddress}},
 }
 
 // makePKI makes the certificates, and the authorities if they are missing.
@@ -74,6 +76,9 @@ func makePKI(dir string, now time.Time) error {
 		return err
 	}
 	if err := proxies.issue(identity{file: "front-proxy", name: "front-proxy-client"}, now); err != nil {
+		return err
+	}
+	if err := makeSigstorePKI(dir, now); err != nil {
 		return err
 	}
 	return makeTokenKey(filepath.Join(dir, "service-accounts.key"), filepath.Join(dir, "service-accounts.pub"))

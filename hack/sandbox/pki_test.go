@@ -27,6 +27,12 @@ func TestPKI(t *testing.T) {
 			t.Errorf("%s: %v", file, err)
 		}
 	}
+	for _, host := range sandboxHosts {
+		// The apiserver has its own.
+		if err := verify(filepath.Join(dir, "front.crt"), host, roots); (err == nil) == (host == kubeHost) {
+			t.Errorf("the front as %s: %v", host, err)
+		}
+	}
 	if err := makePKI(dir, time.Now()); err != nil {
 		t.Fatal(err)
 	}

@@ -78,10 +78,13 @@ func wantSpace(dir string, need uint64) error {
 	return nil
 }
 
-// buildDisk is what the groups need that have to be built.
+// buildDisk is what the groups of the node need that have to be built.
 func buildDisk(s site) uint64 {
 	var need uint64
 	for _, g := range groups {
+		if g.aside {
+			continue
+		}
 		key, err := g.key(s.source("tools", g.name), runtime.Version())
 		if err != nil || !exists(filepath.Join(s.cache, g.name+"-"+key)) {
 			need += g.disk * gibibyte

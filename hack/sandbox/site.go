@@ -52,7 +52,7 @@ var (
 )
 
 // sandboxHosts are the names that resolve to the node, everywhere.
-var sandboxHosts = []string{registryHost, gitHost, kubeHost, databasesHost}
+var sandboxHosts = []string{registryHost, gitHost, kubeHost, databasesHost, fulcioHost, rekorHost, timestampHost, ctlogHost}
 
 // site is where things are: the source tree, the running sandbox's state and
 // the cache of what was built or downloaded.

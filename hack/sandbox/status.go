@@ -68,6 +68,7 @@ func showChecks(ctx context.Context, out io.Writer, s site, node process) bool {
 		{"node ready", func(ctx context.Context) error { return c.checkNode(ctx, kubeletStart(s)) }},
 		{"dns", checkDNS},
 		{"registry", func(ctx context.Context) error { return checkFront(ctx, s) }},
+		{"sigstore", func(ctx context.Context) error { return checkSigstore(ctx, s) }},
 	} {
 		if err := check.run(ctx); err != nil {
 			healthy = false
@@ -155,7 +156,7 @@ func showFacts(out io.Writer, s site) {
 	if name, ok := arm64Emulation(); ok {
 		emulation = "binfmt_misc entry " + name
 	}
-	for _, fact := range [][2]string{
+	facts := [][2]string{
 		{"arm64", emulation},
 		{"addresses", fmt.Sprintf("node %s, host %s, pods %s, services %s", nodeAddress, hostAddress, podRange, serviceRange)},
 		{"apiserver at", issuerURL},
@@ -164,7 +165,15 @@ func showFacts(out io.Writer, s site) {
 		{"databases at", "https://" + databasesHost + ", " + servedDatabases(s)},
 		{"state in", s.state},
 		{"logs in", s.in("logs")},
-	} {
+	}
+	for _, service := range sigstoreServices {
+		about := "https://" + service.host
+		if state := serviceState(s.in("sigstore"), service.name); state != started {
+			about += ", in the state " + state
+		}
+		facts = append(facts, [2]string{service.name + " at", about})
+	}
+	for _, fact := range facts {
 		fmt.Fprintf(out, "%s\t%s\n", fact[0], fact[1])
 	}
 }

@@ -153,6 +153,9 @@ func (u *upper) startNode(ctx context.Context) error {
 	if err := installProgram(s); err != nil {
 		return err
 	}
+	if err := linkPlugins(s.in("cni"), filepath.Join(u.debian.root(), "usr/lib/cni"), s.program()); err != nil {
+		return err
+	}
 	if err := writeConfig(ctx, s, u.builds, u.debian, u.ip); err != nil {
 		return err
 	}
@@ -213,6 +216,10 @@ func (u *upper) ensureCluster(ctx context.Context) error {
 	ctx, stop := watch(ctx, s, node)
 	defer stop()
 	if err := setHosts("/etc/hosts", hostsLine(nodeAddress, sandboxHosts)); err != nil {
+		return err
+	}
+	// Whoever starts the sandbox wants all of it.
+	if err := removeAll(s.in("sigstore")); err != nil {
 		return err
 	}
 	// A cluster that starts waits more than it works: time to push what only its users need.
@@ -303,7 +310,8 @@ func (u *upper) awaitCluster(ctx context.Context) error {
 	return errors.Join(
 		poll(ctx, 2*time.Minute, "the node to be ready", func(ctx context.Context) error { return c.checkNode(ctx, kubeletStart(u.site)) }),
 		poll(ctx, 2*time.Minute, "the cluster's DNS", checkDNS),
-		poll(ctx, time.Minute, "the ServiceAccount default", c.checkAccount))
+		poll(ctx, time.Minute, "the ServiceAccount default", c.checkAccount),
+		poll(ctx, time.Minute, "Sigstore", func(ctx context.Context) error { return checkSigstore(ctx, u.site) }))
 }
 
 // kubeletStart is when the kubelet was started last.

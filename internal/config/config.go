@@ -41,6 +41,8 @@ type Operator struct {
 	Databases Databases `json:"databases"`
 	// GitHub is where findings are uploaded, for BaseImages that ask for it.
 	GitHub GitHub `json:"github"`
+	// Sigstore signs what is built.
+	Sigstore Sigstore `json:"sigstore"`
 	// Defaults of the fields that a BaseImage leaves out.
 	Defaults Defaults `json:"defaults"`
 	// Limits bound what is read from outside.
@@ -140,6 +142,7 @@ func Default() *Operator {
 			MaxAge: limits.Duration(120 * time.Hour),
 		},
 		GitHub:   GitHub{APIURL: "https://api.github.com"},
+		Sigstore: publicGood(),
 		Defaults: standard(),
 		Limits:   limits.Limits{}.WithDefaults(),
 	}

@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/utils/ptr"
 
+	"github.com/ibshafique/base-images/api/v1alpha1"
 	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
 )
@@ -48,6 +49,11 @@ func TestParseFillsInWhatIsLeftOut(t *testing.T) {
 			MaxAge: limits.Duration(120 * time.Hour),
 		},
 		GitHub: GitHub{APIURL: "https://api.github.com"},
+		Sigstore: Sigstore{
+			FulcioURL: "https://fulcio.sigstore.dev", RekorURL: "https://rekor.sigstore.dev",
+			TUF: TUF{Mirror: "https://tuf-repo-cdn.sigstore.dev"}, Formats: []v1alpha1.SignatureFormat{"Legacy", "Bundle"}, Audience: "sigstore",
+			ServiceAccount: ServiceAccount{Namespace: "basewright-system", Name: "basewright-signer"},
+		},
 		Defaults: Defaults{
 			Jitter: limits.Duration(30 * time.Minute), StartingDeadline: limits.Duration(24 * time.Hour), Timeout: limits.Duration(time.Hour),
 			Retries: 3, SourcePollInterval: limits.Duration(5 * time.Minute), UpstreamPollInterval: limits.Duration(time.Hour),
@@ -61,8 +67,8 @@ func TestParseFillsInWhatIsLeftOut(t *testing.T) {
 	}
 	for desc, rest := range map[string]string{
 		"absent": "",
-		"null":   "registries:\nbuilds:\ndatabases:\ngithub:\ndefaults: ~\nlimits: null\n",
-		"empty":  "registries: {}\nbuilds: {}\ndatabases: {trivy: {}, grype: ~}\ngithub: {}\ndefaults: {buildPods: {}}\nlimits: {source: {}, registry: {}, build: }\n",
+		"null":   "registries:\nbuilds:\ndatabases:\ngithub:\nsigstore:\ndefaults: ~\nlimits: null\n",
+		"empty":  "registries: {}\nbuilds: {}\ndatabases: {trivy: {}, grype: ~}\ngithub: {}\nsigstore: {rekorURL: , tuf: {}, formats: ~, serviceAccount: {}}\ndefaults: {buildPods: {}}\nlimits: {source: {}, registry: {}, build: }\n",
 	} {
 		t.Run(desc, func(t *testing.T) {
 			got, err := Parse([]byte(good + rest))
@@ -93,6 +99,11 @@ func TestParseKeepsWhatIsSet(t *testing.T) {
 		MaxAge: limits.Duration(48 * time.Hour),
 	}
 	want.GitHub.APIURL = "https://github.example:8443/api/v3"
+	want.Sigstore = Sigstore{
+		FulcioURL: "https://fulcio.example:8443", TimestampURL: "https://tsa.example/api/v1/timestamp",
+		TUF: TUF{Mirror: "https://tuf.example/sigstore", RootFile: "/etc/sigstore/root.json"}, Formats: []v1alpha1.SignatureFormat{"Bundle"},
+		Audience: "https://fulcio.example", ServiceAccount: ServiceAccount{Namespace: "signing", Name: "images.signer"},
+	}
 	want.Defaults.MaxImageSize = 1 << 30
 	want.Defaults.Jitter, want.Defaults.Retries, want.Defaults.SourcePollInterval = 0, 0, 0
 	want.Defaults.BuildPods = BuildPods{
@@ -112,6 +123,14 @@ databases:
   grype: {location: 'oci://db.example:5000/grype:6@sha256:` + strings.Repeat("b", 64) + `'}
   maxAge: 48h
 github: {apiURL: 'https://github.example:8443/api/v3'}
+sigstore:
+  fulcioURL: https://fulcio.example:8443
+  rekorURL: ''
+  timestampURL: https://tsa.example/api/v1/timestamp
+  tuf: {mirror: 'https://tuf.example/sigstore', rootFile: /etc/sigstore/root.json}
+  formats: [Bundle]
+  audience: https://fulcio.example
+  serviceAccount: {namespace: signing, name: images.signer}
 defaults:
   maxImageSize: 1Gi
   jitter: 0s

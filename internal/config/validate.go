@@ -27,6 +27,7 @@ func (c *Operator) validate(f *findings) {
 	between(f, root.child("builds").child("maxConcurrent"), c.Builds.MaxConcurrent, 1, 1000)
 	c.Databases.validate(f, root.child("databases"))
 	validateURL(f, root.child("github").child("apiURL"), c.GitHub.APIURL, "https://host/path")
+	c.Sigstore.validate(f, root.child("sigstore"))
 	c.Defaults.validate(f, root.child("defaults"))
 	c.Limits.Validate(func(section, field, problem string) {
 		f.invalid(root.child("limits").child(section).child(field), "%s", problem)

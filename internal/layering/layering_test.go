@@ -23,7 +23,7 @@ var allowed = map[string][]string{
 	"internal/layering":                            {},
 	"internal/limits":                              {},
 	"internal/pipeline":                            {"api/v1alpha1", "internal/limits"},
-	"internal/config":                              {"internal/limits", "internal/pipeline"},
+	"internal/config":                              {"api/v1alpha1", "internal/limits", "internal/pipeline"},
 	"internal/netmessage":                          {},
 	"internal/retryafter":                          {},
 	"internal/stall":                               {"internal/limits"},
@@ -34,12 +34,16 @@ var allowed = map[string][]string{
 	"internal/dockerfile":                          {"internal/pipeline"},
 	"policy":                                       {},
 	"internal/rules":                               {"internal/pipeline", "policy"},
+	"internal/verify":                              {"api/v1alpha1", "internal/limits", "internal/pipeline", "internal/registry"},
+	"internal/sign":                                {"api/v1alpha1", "internal/limits", "internal/netmessage", "internal/pipeline", "internal/registry", "internal/retryafter", "internal/verify"},
 	"internal/upstream":                            {"internal/pipeline", "internal/registry"},
+	"internal/trustroot":                           {"internal/netmessage", "internal/pipeline"},
 	"internal/job":                                 {"api/v1alpha1", "internal/limits", "internal/pipeline"},
 	"internal/kaniko":                              {"api/v1alpha1", "internal/job", "internal/limits", "internal/pipeline"},
 	"internal/inspect":                             {"internal/limits", "internal/pipeline", "internal/registry"},
 	"internal/scan":                                {"api/v1alpha1", "internal/job", "internal/limits", "internal/pipeline"},
 	"internal/codescanning":                        {"internal/netmessage", "internal/pipeline", "internal/retryafter"},
+	"internal/attest":                              {"api/v1alpha1", "internal/pipeline"},
 	"internal/index":                               {"internal/inspect", "internal/pipeline", "internal/registry"},
 	"internal/promote":                             {"internal/pipeline", "internal/registry"},
 	// The probe is a small program of its own: nothing but the standard library.
@@ -48,10 +52,10 @@ var allowed = map[string][]string{
 	"internal/metrics":     {"api/v1alpha1", "internal/pipeline"},
 	"internal/worker":      {"internal/inspect", "internal/limits", "internal/pipeline", "internal/registry", "internal/source", "internal/vulndb"},
 	"config/admission":     {},
-	"controllers": {"api/v1alpha1", "config/admission", "internal/codescanning", "internal/config", "internal/dockerfile", "internal/index", "internal/inspect", "internal/job",
+	"controllers": {"api/v1alpha1", "config/admission", "internal/attest", "internal/codescanning", "internal/config", "internal/dockerfile", "internal/index", "internal/inspect", "internal/job",
 		"internal/kaniko", "internal/limits", "internal/metrics", "internal/pipeline", "internal/promote", "internal/registry", "internal/rules",
-		"internal/runtimetest", "internal/scan", "internal/source", "internal/upstream"},
-	"cmd/operator": {"api/v1alpha1", "controllers", "internal/config", "internal/metrics", "internal/registry", "internal/rules", "internal/source", "internal/upstream"},
+		"internal/runtimetest", "internal/scan", "internal/sign", "internal/source", "internal/upstream", "internal/verify"},
+	"cmd/operator": {"api/v1alpha1", "controllers", "internal/config", "internal/metrics", "internal/registry", "internal/rules", "internal/sign", "internal/source", "internal/trustroot", "internal/upstream"},
 	"cmd/probe":    {"internal/probe"},
 	"cmd/worker":   {"internal/pipeline", "internal/worker"},
 	"test/policy":  {},
@@ -60,6 +64,8 @@ var allowed = map[string][]string{
 	"hack/inventory": {"api/v1alpha1"},
 	"hack/publish":   {},
 	"hack/sandbox":   {},
+	// A Sigstore for tests: nothing of the product imports it.
+	"internal/sigstoretest": {},
 }
 
 // mayUseControllerRuntime are the only packages that write to Kubernetes.

@@ -31,6 +31,7 @@ func Maximum() Limits {
 			DatabaseBytes: 16 << 30, ExpandedBytes: 64 << 30, ReportBytes: 256 << 20, Matches: 1_000_000,
 			VolumeBytes: 256 << 30, DownloadTimeout: Duration(time.Hour),
 		},
+		Signatures: Signatures{StatementBytes: 64 << 20, Tried: 1024, Referrers: 16384, RequestTimeout: Duration(5 * time.Minute)},
 	}
 }
 

@@ -24,11 +24,15 @@ const (
 	phaseInspect = "inspect"
 	phaseScan    = "scan"
 	phaseTest    = "test"
+	phaseAttest  = "attest"
+	phaseSign    = "sign"
+	phaseVerify  = "verify"
 	phasePromote = "promote"
 	phaseTotal   = "total"
 )
 
-var phases = []string{phaseQueue, phaseCheck, phaseBuild, phaseIndex, phaseInspect, phaseScan, phaseTest, phasePromote, phaseTotal}
+var phases = []string{phaseQueue, phaseCheck, phaseBuild, phaseIndex, phaseInspect, phaseScan, phaseTest,
+	phaseAttest, phaseSign, phaseVerify, phasePromote, phaseTotal}
 
 // BuildChanged counts what a status that was written says more than the one before: that the operator has taken a build up, and
 // that it has ended. So each counts once, also over restarts: a build without a phase is new to every process.
@@ -89,6 +93,7 @@ func durations(build *v1alpha1.BaseImageBuild) map[string]time.Duration {
 	for _, p := range []struct{ phase, condition string }{
 		{phaseCheck, v1alpha1.ConditionDockerfilePolicyPassed}, {phaseBuild, v1alpha1.ConditionBuilt}, {phaseIndex, v1alpha1.ConditionIndexed},
 		{phaseInspect, v1alpha1.ConditionInspected}, {phaseScan, v1alpha1.ConditionScanPassed}, {phaseTest, v1alpha1.ConditionTestsPassed},
+		{phaseAttest, v1alpha1.ConditionAttested}, {phaseSign, v1alpha1.ConditionSigned}, {phaseVerify, v1alpha1.ConditionVerified},
 		{phasePromote, v1alpha1.ConditionPromoted},
 	} {
 		done := meta.FindStatusCondition(status.Conditions, p.condition)

@@ -22,9 +22,9 @@ type Metrics struct {
 	// state is what the leader reports; nil while another process leads.
 	state atomic.Pointer[State]
 
-	builds, starts, polls, requests *prometheus.CounterVec
-	durations                       *prometheus.HistogramVec
-	lag                             prometheus.Histogram
+	builds, starts, polls, requests, trust *prometheus.CounterVec
+	durations                              *prometheus.HistogramVec
+	lag                                    prometheus.Histogram
 }
 
 // New makes Metrics that have counted nothing.
@@ -35,6 +35,7 @@ func New(c clock.PassiveClock) *Metrics {
 		starts:   counter("build_starts_total", "Builds that were started, by reason. One that has two reasons counts under each.", "reason"),
 		polls:    counter("polls_total", "Looks at a source or at upstream images for changes, by result.", "input", "result"),
 		requests: counter("registry_requests_total", "HTTP requests of the operator to registries and their token services, by what they do and the class of the answer; redirects and repetitions count.", "operation", "result"),
+		trust:    counter("trust_root_refreshes_total", "Looks at where the trust root of Sigstore comes from, by result.", "result"),
 		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: "build_duration_seconds", Buckets: durationBuckets,
 			Help: "How long the phases of builds took that have ended: those that were done, and the total of builds that succeeded."}, []string{"phase"}),
 		lag: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: namespace, Name: "schedule_lag_seconds", Buckets: lagBuckets,
@@ -77,6 +78,9 @@ func (m *Metrics) fill() {
 		m.durations.WithLabelValues(phase)
 	}
 	cross(m.polls, []string{string(Source), string(Upstream)}, []string{pollUnchanged, pollChanged, pollFailed})
+	for _, result := range []string{pollUnchanged, pollChanged, pollFailed} {
+		m.trust.WithLabelValues(result)
+	}
 	cross(m.requests, []string{operationRead, operationWrite}, answers)
 }
 
@@ -109,7 +113,7 @@ func (m *Metrics) Collect(to chan<- prometheus.Metric) {
 }
 
 func (m *Metrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.builds, m.starts, m.polls, m.requests, m.durations, m.lag}
+	return []prometheus.Collector{m.builds, m.starts, m.polls, m.requests, m.trust, m.durations, m.lag}
 }
 
 // Input is what polls look at.
@@ -132,14 +136,25 @@ func (m *Metrics) Polled(input Input, changed bool, failure error) {
 	if m == nil {
 		return
 	}
-	result := pollUnchanged
+	m.polls.WithLabelValues(string(input), pollResult(changed, failure)).Inc()
+}
+
+func pollResult(changed bool, failure error) string {
 	switch {
 	case failure != nil:
-		result = pollFailed
+		return pollFailed
 	case changed:
-		result = pollChanged
+		return pollChanged
 	}
-	m.polls.WithLabelValues(string(input), result).Inc()
+	return pollUnchanged
+}
+
+// TrustRootRefreshed counts a look at where the trust root comes from.
+func (m *Metrics) TrustRootRefreshed(changed bool, failure error) {
+	if m == nil {
+		return
+	}
+	m.trust.WithLabelValues(pollResult(changed, failure)).Inc()
 }
 
 const (

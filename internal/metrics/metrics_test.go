@@ -76,6 +76,7 @@ func TestNilMetricsCountNothing(t *testing.T) {
 	m.BuildChanged("", &v1alpha1.BaseImageBuild{Status: v1alpha1.BaseImageBuildStatus{Phase: v1alpha1.PhaseFailed}})
 	m.Polled(Source, true, nil)
 	m.RegistryRequest(http.MethodGet, 200)
+	m.TrustRootRefreshed(true, nil)
 	m.Report(&State{})
 }
 
@@ -101,6 +102,7 @@ func TestEveryLabelHasAClosedSetOfValues(t *testing.T) {
 		m.Polled(input, false, nil)
 		m.Polled(input, true, errors.New("https://git.example/payments: no such host"))
 	}
+	m.TrustRootRefreshed(true, errors.New("https://tuf.example: no such host"))
 	if diff := cmp.Diff(before, series(t, registry)); diff != "" {
 		t.Errorf("there are other series (-before +after):\n%s", diff)
 	}
@@ -129,6 +131,30 @@ func TestRequestsCountByWhatTheyDoAndTheClassOfTheAnswer(t *testing.T) {
 			m.RegistryRequest(tt.method, tt.status)
 			if got := testutil.ToFloat64(m.requests.WithLabelValues(tt.operation, tt.result)); got != 1 {
 				t.Errorf("counted %v", got)
+			}
+		})
+	}
+}
+
+func TestLooksAtTheTrustRootCountByWhatCameOfThem(t *testing.T) {
+	away := errors.New("no such host")
+	for name, tt := range map[string]struct {
+		changed bool
+		failure error
+		result  string
+	}{
+		"it is the same":       {false, nil, "unchanged"},
+		"it is another one":    {true, nil, "changed"},
+		"it can't be had":      {false, away, "failed"},
+		"it changed, and away": {true, away, "failed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, _ := newMetrics(t)
+			m.TrustRootRefreshed(tt.changed, tt.failure)
+			for _, result := range []string{"unchanged", "changed", "failed"} {
+				if got := testutil.ToFloat64(m.trust.WithLabelValues(result)); (got == 1) != (result == tt.result) {
+					t.Errorf("%s: counted %v", result, got)
+				}
 			}
 		})
 	}

@@ -44,6 +44,9 @@ var failureReasons = []string{
 	pipeline.ReasonInspectionFailed,
 	pipeline.ReasonDockerfilePolicyDenied, pipeline.ReasonPolicyInvalid, pipeline.ReasonPolicyBudgetExceeded,
 	pipeline.ReasonPolicyNotFound, pipeline.ReasonPolicyChanged, pipeline.ReasonTestsFailed, pipeline.ReasonProbeFailed,
+	pipeline.ReasonIdentityUnavailable, pipeline.ReasonTrustRootUnavailable, pipeline.ReasonTrustRootInvalid, pipeline.ReasonSigstoreUnavailable,
+	pipeline.ReasonSigstoreRefused, pipeline.ReasonSigstoreAnswerInvalid, pipeline.ReasonAttestationTooLarge,
+	pipeline.ReasonSignatureMissing, pipeline.ReasonSignatureInvalid, pipeline.ReasonIdentityMismatch, pipeline.ReasonAttestationMissing,
 	other,
 }
 

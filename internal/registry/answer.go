@@ -86,6 +86,9 @@ func (a *answers) check(first *http.Request, resp *http.Response) error {
 	default:
 		a.bound(resp, "the answer", a.limits.ManifestBytes)
 	}
+	if kind == "referrers" && first.Method == http.MethodGet {
+		return a.wholeList(resp)
+	}
 	return nil
 }
 

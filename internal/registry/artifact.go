@@ -198,6 +198,19 @@ func (w ArtifactWant) fits(doing string, size int64) error {
 	return nil
 }
 
+// Blob reads a small blob of repo whole, checked against the size and the digest that desc says. One with more than limit
+// bytes is Terminal with reason ImageTooLarge, and not asked for. Other errors are classified, see Classify.
+func (c *Client) Blob(ctx context.Context, repo name.Repository, desc v1.Descriptor, limit int64) ([]byte, error) {
+	doing := "reading blob " + desc.Digest.String() + " of " + RepositoryName(repo)
+	switch {
+	case desc.Size < 0:
+		return nil, pipeline.Terminalf(pipeline.ReasonImageInvalid, "%s: it says that it has %d bytes", doing, desc.Size)
+	case desc.Size > limit:
+		return nil, tooLarge(doing, "the blob", limit)
+	}
+	return c.blob(ctx, doing, repo, desc)
+}
+
 // blob reads a blob, which must have the size and the digest that desc says.
 func (c *Client) blob(ctx context.Context, doing string, repo name.Repository, desc v1.Descriptor) ([]byte, error) {
 	body, err := c.OpenBlob(ctx, repo.Digest(desc.Digest.String()))

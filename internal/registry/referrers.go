@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"mime"
 	"net/http"
@@ -60,21 +61,55 @@ func (c *Client) lists(ctx context.Context, subject name.Digest, digest v1.Hash)
 	if c.listing.by(subject.Context()) {
 		return true, nil
 	}
+	list, err := c.readReferrers(ctx, subject)
+	if err != nil || c.listing.by(subject.Context()) {
+		return err == nil, err
+	}
+	return slices.ContainsFunc(list, func(raw json.RawMessage) bool {
+		var d struct{ Digest string }
+		return json.Unmarshal(raw, &d) == nil && d.Digest == digest.String()
+	}), nil
+}
+
+// Referrers lists what refers to subject, in no order, by the referrers API or by the tag that stands for it; a subject
+// that the registry does not have has none. At most most of them are returned, each digest once, and how many the list
+// has. What a descriptor says of a manifest is a hint: some registries leave out its artifact type, or give that of its
+// config. Those that are no descriptors are left out. Errors are classified, see Classify; what is no list is Terminal with
+// reason ImageInvalid.
+func (c *Client) Referrers(ctx context.Context, subject name.Digest, most int) (found []v1.Descriptor, listed int, err error) {
+	list, err := c.readReferrers(ctx, subject)
+	seen := map[v1.Hash]struct{}{}
+	for _, raw := range list[:min(most, len(list))] {
+		var d v1.Descriptor
+		if json.Unmarshal(raw, &d) != nil || d.Digest.Hex == "" {
+			continue
+		}
+		if _, again := seen[d.Digest]; !again {
+			seen[d.Digest] = struct{}{}
+			found = append(found, d)
+		}
+	}
+	return found, len(list), err
+}
+
+// readReferrers reads a list whose entries are judged apart: one that is malformed is not the end of the others.
+func (c *Client) readReferrers(ctx context.Context, subject name.Digest) ([]json.RawMessage, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.limits.RequestTimeout.Std())
 	defer cancel()
 	doing := "reading the referrers of " + Name(subject)
 	index, err := remote.Referrers(subject, remote.Reuse(c.puller), remote.WithContext(ctx))
 	if err != nil {
-		return false, reading(doing).outcome(ctx, err)
+		return nil, reading(doing).outcome(ctx, err)
 	}
-	if c.listing.by(subject.Context()) {
-		return true, nil
-	}
-	m, err := index.IndexManifest()
+	raw, err := index.RawManifest()
 	if err != nil {
-		return false, pipeline.Terminalf(pipeline.ReasonImageInvalid, "%s: %w", doing, err)
+		return nil, reading(doing).outcome(ctx, err)
 	}
-	return slices.ContainsFunc(m.Manifests, func(d v1.Descriptor) bool { return d.Digest == digest }), nil
+	var list struct{ Manifests []json.RawMessage }
+	if err := json.Unmarshal(raw, &list); err != nil {
+		return nil, pipeline.Terminalf(pipeline.ReasonImageInvalid, "%s: it is not an index: %w", doing, err)
+	}
+	return list.Manifests, nil
 }
 
 // listing remembers which repositories list referrers by themselves.
@@ -103,6 +138,8 @@ func (a *answers) referrers(first *http.Request, resp *http.Response) {
 	case first.Method != http.MethodGet:
 	case resp.StatusCode == http.StatusOK && isOCIIndex(resp.Header.Get("Content-Type")):
 		a.listing.note(first.URL.Host + path.Dir(path.Dir(first.URL.Path)))
+		// go-containerregistry would take a type with a parameter for another one, and look for the tag.
+		resp.Header.Set("Content-Type", string(types.OCIImageIndex))
 	case resp.StatusCode == http.StatusOK, leadsAway(resp), meansUnknown(resp.StatusCode):
 		_ = resp.Body.Close()
 		resp.StatusCode, resp.Status = http.StatusNotFound, "404 Not Found"

@@ -15,10 +15,6 @@ import (
 	"github.com/ibshafique/base-images/api/v1alpha1"
 )
 
-// PredicateType of what Predicate makes
-// (https://github.com/in-toto/attestation/blob/main/spec/predicates/test-result.md).
-const PredicateType = "https://in-toto.io/attestation/test-result/v0.1"
-
 // PredicateOptions are what a predicate is made of.
 type PredicateOptions struct {
 	Result v1alpha1.PlatformTests
@@ -28,7 +24,7 @@ type PredicateOptions struct {
 	Tests v1alpha1.TestPolicy
 }
 
-// Predicate is the document of a platform's tests, for the predicate of an in-toto statement whose subject is the
+// Predicate is the document of a platform's tests, for the predicate of an in-toto statement of the type pipeline.PredicateTestResult whose subject is the
 // platform's digest. The same tests give the same bytes. Nothing was tested of a platform that was skipped: that is an
 // error.
 func Predicate(o PredicateOptions) ([]byte, error) {

@@ -154,7 +154,7 @@ func withPushSecret(o JobOptions, c corev1.Container) corev1.Container {
 // The scanners' images are unmodified: their entrypoints are the scanners.
 
 func syftContainer(o JobOptions, t target) corev1.Container {
-	c := container(ContainerSyft+"-"+t.platform.Architecture, o.SyftImage, scannerResources(),
+	c := container(ContainerOn(ContainerSyft, t.platform), o.SyftImage, scannerResources(),
 		[]string{"scan", "oci-dir:" + t.dir(dirImages),
 			// The layout has no name: these two become the subject of the SBOMs.
 			"--source-name=" + o.Build.Spec.Output.Repository, "--source-version=" + t.digest,
@@ -172,14 +172,14 @@ func grypeDBContainer(o JobOptions) corev1.Container {
 }
 
 func grypeContainer(o JobOptions, t target) corev1.Container {
-	c := container(ContainerGrype+"-"+t.platform.Architecture, o.GrypeImage, scannerResources(),
+	c := container(ContainerOn(ContainerGrype, t.platform), o.GrypeImage, scannerResources(),
 		[]string{"sbom:" + t.report(pipeline.FileSyft), "--output=json", "--file=" + t.report(pipeline.FileGrype)},
 		reads(volumeDatabases, dirDatabases), writes(volumeReports, dirReports))
 	return scanner(c, ContainerGrype, grypeSettings...)
 }
 
 func trivyContainer(o JobOptions, t target) corev1.Container {
-	c := container(ContainerTrivy+"-"+t.platform.Architecture, o.TrivyImage, scannerResources(),
+	c := container(ContainerOn(ContainerTrivy, t.platform), o.TrivyImage, scannerResources(),
 		[]string{"image", "--input=" + t.dir(dirImages), "--cache-dir=" + trivyCache, "--cache-backend=memory",
 			"--skip-db-update", "--skip-java-db-update", "--skip-version-check", "--offline-scan", "--disable-telemetry", "--quiet",
 			"--scanners=vuln", "--list-all-pkgs", "--format=json", "--output=" + t.report(pipeline.FileTrivy)},
@@ -188,7 +188,7 @@ func trivyContainer(o JobOptions, t target) corev1.Container {
 }
 
 func sarifContainer(o JobOptions, t target) corev1.Container {
-	c := container(ContainerSARIF+"-"+t.platform.Architecture, o.TrivyImage, scannerResources(),
+	c := container(ContainerOn(ContainerSARIF, t.platform), o.TrivyImage, scannerResources(),
 		[]string{"convert", "--cache-dir=" + dirTemporary + "/trivy", "--quiet", "--format=sarif", "--output=" + t.report(pipeline.FileSARIF), t.report(pipeline.FileTrivy)},
 		writes(volumeReports, dirReports))
 	return scanner(c, ContainerTrivy)

@@ -2,7 +2,10 @@
 // they found refuses the image. It is pure: nothing here talks to a cluster or a registry.
 package scan
 
-import "github.com/ibshafique/base-images/internal/job"
+import (
+	"github.com/ibshafique/base-images/internal/job"
+	"github.com/ibshafique/base-images/internal/pipeline"
+)
 
 // JobScan is the value of job.LabelJob on a scan Job.
 const JobScan = "scan"
@@ -23,6 +26,9 @@ const (
 	ContainerSARIF   = "sarif"
 	ContainerReport  = "report"
 )
+
+// ContainerOn is the name of the container of a scanner that looks at a platform: syft-amd64.
+func ContainerOn(scanner string, p pipeline.Platform) string { return scanner + "-" + p.Architecture }
 
 func labelsOf(meta map[string]string) map[string]string {
 	meta[job.LabelJob] = JobScan

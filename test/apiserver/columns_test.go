@@ -39,6 +39,8 @@ func TestBaseImageColumns(t *testing.T) {
 		Image: &v1alpha1.PromotedImage{
 			Reference: "registry.example/base@" + digest, Digest: digest, ShortDigest: "aaaaaaaaaaaa", Repository: "registry.example/base",
 			Architectures: "amd64,arm64", Size: "2.1 MB", BuiltAt: &built, Packages: new(int32(14)), Tests: "1/2, 1 skipped",
+			Signature: &v1alpha1.ImageSignature{Identity: "a", Issuer: "a", SignedAt: metav1.NewTime(time.Now().Add(-48 * time.Hour)),
+				Formats: []v1alpha1.SignatureFormat{v1alpha1.FormatLegacy}, VerifyCommand: "a", AttestationCommand: "a"},
 			Vulnerabilities: &v1alpha1.VulnerabilityCounts{High: 2, Medium: 3, Low: 4, Negligible: 5, Unknown: 6},
 		},
 		LatestBuild: &v1alpha1.BuildSummary{Name: "base-1", Attempt: 1, Reason: "SpecChanged"},
@@ -52,6 +54,7 @@ func TestBaseImageColumns(t *testing.T) {
 		{"Digest", "aaaaaaaaaaaa", false},
 		{"Platforms", "amd64,arm64", false},
 		{"Critical", float64(0), false},
+		{"Signed", "2d", false},
 		{"Last Built", "3d", false},
 		{"Next Build", "2026-01-04T00:00:00Z", false},
 		{"Age", age, false},

@@ -36,8 +36,7 @@ func vulnerable() *scanner {
 
 // A Dockerfile that the policy refuses starts no Job, and says why where people look.
 func TestADockerfileThatIsRefusedStartsNoJob(t *testing.T) {
-	o := newOperator(t)
-	o.git.dockerfile = "FROM scratch\nADD x /\n"
+	o := newOperator(t, func(o *operator) { o.git.dockerfile = "FROM scratch\nADD x /\n" })
 	image := o.image("denied")
 	o.awaitCondition(image, "Ready", metav1.ConditionFalse, pipeline.ReasonDockerfilePolicyDenied)
 	c := meta.FindStatusCondition(image.Status.Conditions, "Ready")
@@ -63,18 +62,18 @@ func TestRulesOfATeamDecideAndBuildAgain(t *testing.T) {
 	o := newOperator(t)
 	rules := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: o.namespace, Name: "rules"},
 		Data: map[string]string{"team.rego": "package team\n\ndeny_everything contains \"nothing is good enough\"\n"}}
-	o.stop()
-	image := o.image("strict")
-	image.Spec.DockerfilePolicy.ExtraRules = &v1alpha1.LocalReference{Name: "rules"}
-	o.check(k8s.Update(t.Context(), image), "naming the rules")
-	o.start()
+	image := o.image("strict", func(i *v1alpha1.BaseImage) {
+		i.Spec.DockerfilePolicy.ExtraRules = &v1alpha1.LocalReference{Name: "rules"}
+	})
 	o.awaitCondition(image, "Ready", metav1.ConditionFalse, pipeline.ReasonPolicyNotFound)
 	o.check(k8s.Create(t.Context(), rules), "making the rules")
-	image.Annotations = map[string]string{v1alpha1.BuildRequestedAtAnnotation: "now"}
-	o.check(k8s.Update(t.Context(), image), "requesting a build")
+	edit(o, image, "requesting a build", func(i *v1alpha1.BaseImage) {
+		i.Annotations = map[string]string{v1alpha1.BuildRequestedAtAnnotation: "now"}
+	})
 	o.awaitCondition(image, "Ready", metav1.ConditionFalse, pipeline.ReasonDockerfilePolicyDenied)
-	rules.Data["team.rego"] = "package team\n\nwarn_everything contains \"nothing is good enough\"\n"
-	o.check(k8s.Update(t.Context(), rules), "changing the rules")
+	edit(o, rules, "changing the rules", func(c *corev1.ConfigMap) {
+		c.Data["team.rego"] = "package team\n\nwarn_everything contains \"nothing is good enough\"\n"
+	})
 	o.later(image, 10*time.Minute)
 	second := o.awaitBuild(2)
 	if second.Spec.Reason != string(v1alpha1.BuildReasonPolicyChanged) || second.Spec.Inputs.Rules == "" {
@@ -120,14 +119,12 @@ func TestScansAreReadBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := newOperator(t)
 			o.scanner.Store(tc.scanner)
-			o.stop()
-			image := o.image("scanned")
-			image.Spec.Retries = new(int32(0))
-			if tc.change != nil {
-				tc.change(image)
-			}
-			o.check(k8s.Update(t.Context(), image), "changing the image")
-			o.start()
+			image := o.image("scanned", func(i *v1alpha1.BaseImage) {
+				i.Spec.Retries = new(int32(0))
+				if tc.change != nil {
+					tc.change(i)
+				}
+			})
 			for _, j := range o.awaitJobs(o.awaitBuildOf(image).Name) {
 				o.succeed(j)
 			}
@@ -202,12 +199,10 @@ func TestProbesDecide(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := newOperator(t)
-			o.stop()
-			image := o.image("probed")
-			image.Spec.Platforms = []v1alpha1.PlatformBuild{{Platform: "linux/amd64"}}
-			image.Spec.Retries = new(int32(0))
-			o.check(k8s.Update(t.Context(), image), "changing the image")
-			o.start()
+			image := o.image("probed", func(i *v1alpha1.BaseImage) {
+				i.Spec.Platforms = []v1alpha1.PlatformBuild{{Platform: "linux/amd64"}}
+				i.Spec.Retries = new(int32(0))
+			})
 			build := o.awaitBuildOf(image)
 			o.succeed(o.awaitJob(job.Name(build.Name, "amd64")))
 			message, err := json.Marshal(probed(checks, tc.failed, tc.missing))
@@ -297,11 +292,9 @@ func TestFindingsAreUploadedToGitHub(t *testing.T) {
 		o.authority = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
 	})
 	o.scanner.Store(vulnerable())
-	o.stop()
-	image := o.image("shared")
-	image.Spec.Scan.GitHub = &v1alpha1.GitHubCodeScanning{Repository: "example/images", TokenSecretRef: v1alpha1.LocalReference{Name: "github"}}
-	o.check(k8s.Update(t.Context(), image), "asking for uploads")
-	o.start()
+	image := o.image("shared", func(i *v1alpha1.BaseImage) {
+		i.Spec.Scan.GitHub = &v1alpha1.GitHubCodeScanning{Repository: "example/images", TokenSecretRef: v1alpha1.LocalReference{Name: "github"}}
+	})
 	build := o.awaitBuildOf(image)
 	for _, j := range o.awaitJobs(build.Name) {
 		o.succeed(j)

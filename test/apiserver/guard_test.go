@@ -71,14 +71,26 @@ func newGuarded(t *testing.T) *guarded {
 	return g
 }
 
-// mayAllIn gives everybody "*" in a namespace.
+// mayAllIn gives everybody "*" in a namespace for the time of the test, until nobody has it any more.
 func mayAllIn(t *testing.T, namespace string) {
 	t.Helper()
 	everything := created(t, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "everything"},
 		Rules: []rbacv1.PolicyRule{{APIGroups: []string{"*"}, Resources: []string{"*"}, Verbs: []string{"*"}}}})
-	created(t, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "everybody"},
+	binding := created(t, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "everybody"},
 		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: everything.Name},
 		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "Group", Name: "system:authenticated"}}})
+	somebody := as(t, "somebody")
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), awaitTimeout)
+		defer cancel()
+		err := errors.Join(k8s.Delete(ctx, binding), k8s.Delete(ctx, everything))
+		for err == nil && ctx.Err() == nil && !apierrors.IsForbidden(somebody.List(ctx, &corev1.ConfigMapList{}, client.InNamespace(namespace))) {
+			<-time.After(pollInterval)
+		}
+		if err := errors.Join(err, ctx.Err()); err != nil {
+			t.Errorf("taking everybody's permissions in %s away: %v", namespace, err)
+		}
+	})
 }
 
 func podSpec() corev1.PodSpec {

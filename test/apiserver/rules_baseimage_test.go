@@ -21,7 +21,7 @@ func completeBaseImage() map[string]any {
 			"image": map[string]any{
 				"reference": "registry.example/a@" + digest, "digest": digest, "repository": "registry.example/a",
 				"tags": []any{"latest"}, "platforms": []any{map[string]any{"platform": "linux/amd64", "digest": digest}},
-				"vulnerabilities": counts(),
+				"vulnerabilities": counts(), "signature": completeSignature(), "reports": []any{map[string]any{"platform": "linux/amd64", "packages": 0}},
 			},
 			"latestBuild": map[string]any{"name": "a-1", "attempt": 1, "inputs": map[string]any{}},
 		},
@@ -127,6 +127,8 @@ func baseImageStatusRules() map[string]rule {
 		"the tests in one word are short":           bounded("status.image.tests", 64),
 	}
 	countRules(rules, "status.image.vulnerabilities")
+	signatureRules(rules, "status.image")
+	reportRules(rules, "status.image.reports")
 	notNegative(rules, "status.image", "packages")
 	requires(rules, "status.image", "reference", "digest", "repository")
 	requires(rules, "status.latestBuild", "name", "attempt")
@@ -181,7 +183,9 @@ func example(field string) any {
 		return "linux/amd64"
 	case "timeout":
 		return "1h"
-	case "sourceTime":
+	case "formats":
+		return []any{"Legacy"}
+	case "sourceTime", "signedAt":
 		return "2025-03-01T02:03:04Z"
 	default:
 		return name

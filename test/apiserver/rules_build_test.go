@@ -82,9 +82,10 @@ func buildStatusRules() map[string]rule {
 		"places in the queue start at 1":  {field: "status.queuePosition", keyword: "minimum", good: 1, bad: 0, says: "1"},
 		"the duration is short":           bounded("status.duration", 32),
 	}
-	for _, phase := range []string{"Checking", "Inspecting", "Scanning", "Testing"} {
+	for _, phase := range []string{"Checking", "Inspecting", "Scanning", "Testing", "Attesting", "Signing", "Verifying"} {
 		rules["a phase may be "+phase] = rule{field: "status.phase", keyword: "enum", good: phase, bad: phase + "s", says: phase}
 	}
 	platformImageRules(rules, "status.platforms")
+	signatureRules(rules, "status")
 	return rules
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
@@ -111,11 +112,16 @@ func endBuilds(b *testing.B, namespace string) (ready int) {
 		build.Status.Phase, build.Status.Digest, build.Status.CompletedAt = v1alpha1.PhaseSucceeded, someDigest, new(metav1.Now())
 		build.Status.QueuePosition = nil
 		group.Go(func() error {
-			_ = k8s.Status().Update(b.Context(), build) // The operator may have written it: another round follows.
-			return nil
+			err := k8s.Status().Update(b.Context(), build)
+			if apierrors.IsConflict(err) {
+				return nil // The operator has written it: another round follows.
+			}
+			return err
 		})
 	}
-	_ = group.Wait()
+	if err := group.Wait(); err != nil {
+		b.Fatal(err)
+	}
 	list := &v1alpha1.BaseImageList{}
 	if err := k8s.List(b.Context(), list, client.InNamespace(namespace)); err != nil {
 		b.Fatal(err)

@@ -61,7 +61,7 @@ func (o *operator) buildsOf(image *v1alpha1.BaseImage) []v1alpha1.BaseImageBuild
 func (o *operator) awaitPhase(build v1alpha1.BaseImageBuild, phase v1alpha1.BuildPhase) v1alpha1.BaseImageBuild {
 	o.t.Helper()
 	o.await(build.Name+" to be "+string(phase), func() (bool, string) {
-		if err := k8s.Get(o.t.Context(), client.ObjectKeyFromObject(&build), &build); err != nil {
+		if err := reread(o.t.Context(), &build); err != nil {
 			return false, err.Error()
 		}
 		return build.Status.Phase == phase, fmt.Sprintf("%s: %+v", build.Status.Phase, build.Status.Conditions)
@@ -135,9 +135,9 @@ func TestNewerInputsCancelARunningBuild(t *testing.T) {
 	image := o.image("edited")
 	first := o.awaitAttempt(image, 1)
 	jobs := o.awaitJobs(first.Name)
-	o.check(k8s.Get(t.Context(), client.ObjectKeyFromObject(image), image), "reading the image")
-	image.Spec.BuildArgs = []v1alpha1.BuildArg{{Name: "VERSION", Value: "2"}}
-	o.check(k8s.Update(t.Context(), image), "editing the spec")
+	edit(o, image, "editing the spec", func(i *v1alpha1.BaseImage) {
+		i.Spec.BuildArgs = []v1alpha1.BuildArg{{Name: "VERSION", Value: "2"}}
+	})
 	second := o.awaitAttempt(image, 2)
 	if second.Spec.Supersedes != first.Name {
 		t.Errorf("the second build supersedes %q, want %q", second.Spec.Supersedes, first.Name)
@@ -195,7 +195,7 @@ func TestBuildsWaitForTheirTurn(t *testing.T) {
 	}
 	third := waiting["third"]
 	o.await("the third to be first in the queue", func() (bool, string) {
-		o.check(k8s.Get(t.Context(), client.ObjectKeyFromObject(&third), &third), "reading the third build")
+		o.check(reread(t.Context(), &third), "reading the third build")
 		return third.Status.QueuePosition != nil && *third.Status.QueuePosition == 1, fmt.Sprintf("%+v", third.Status)
 	})
 	o.check(k8s.Delete(t.Context(), &second), "deleting the build that runs")
@@ -230,9 +230,7 @@ func TestAnOldImageCannotTakeATagByBeingEdited(t *testing.T) {
 	o := newOperator(t)
 	old := o.promoted("old")
 	victim := o.promoted("victim")
-	o.check(k8s.Get(t.Context(), client.ObjectKeyFromObject(old), old), "reading the old image")
-	old.Spec.Output = victim.Spec.Output
-	o.check(k8s.Update(t.Context(), old), "taking the tag")
+	edit(o, old, "taking the tag", func(i *v1alpha1.BaseImage) { i.Spec.Output = victim.Spec.Output })
 	o.awaitCondition(old, "Stalled", metav1.ConditionTrue, v1alpha1.ReasonOutputConflict)
 	patch := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"annotations":{"`+v1alpha1.BuildRequestedAtAnnotation+`":"1"}}}`))
 	o.check(k8s.Patch(t.Context(), victim, patch), "requesting a build")
@@ -271,11 +269,7 @@ func TestAPushSecretThatWasMendedBuildsAgain(t *testing.T) {
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: o.namespace, Name: "push"},
 		Type: corev1.SecretTypeDockerConfigJson, Data: map[string][]byte{corev1.DockerConfigJsonKey: []byte(`{"auths":{}}`)}}
 	o.check(k8s.Create(t.Context(), secret), "creating the Secret")
-	o.stop()
-	image := o.image("refused")
-	image.Spec.Output.PushSecretRef = &v1alpha1.LocalReference{Name: "push"}
-	o.check(k8s.Update(t.Context(), image), "naming the Secret")
-	o.start()
+	image := o.image("refused", pushingWithSecret)
 	first := o.awaitAttempt(image, 1)
 	o.fail(o.awaitJobs(first.Name)[0], kaniko.ContainerPush, `{"reason":"PushDenied","message":"401"}`)
 	o.awaitCondition(image, "Stalled", metav1.ConditionTrue, pipeline.ReasonPushDenied)
@@ -284,15 +278,20 @@ func TestAPushSecretThatWasMendedBuildsAgain(t *testing.T) {
 	if got := len(o.buildsOf(image)); got != 1 {
 		t.Fatalf("%d builds with the Secret that was refused", got)
 	}
-	secret.Data[corev1.DockerConfigJsonKey] = []byte(`{"auths":{"registry.example":{"auth":"YTpi"}}}`)
-	o.check(k8s.Update(t.Context(), secret), "mending the Secret")
+	edit(o, secret, "mending the Secret", func(s *corev1.Secret) {
+		s.Data[corev1.DockerConfigJsonKey] = []byte(`{"auths":{"registry.example":{"auth":"YTpi"}}}`)
+	})
 	o.later(image, 5*time.Minute)
 	if second := o.awaitAttempt(image, 2); second.Spec.Reason != "CredentialsChanged" {
 		t.Errorf("the second build is for %s", second.Spec.Reason)
 	}
 }
 
-// pushSecret makes a push Secret with a password for the registry.
+func pushingWithSecret(i *v1alpha1.BaseImage) {
+	i.Spec.Output.PushSecretRef = &v1alpha1.LocalReference{Name: "push"}
+}
+
+// pushSecret makes a push Secret with a password for the registry, or replaces the one that is there, whatever it says.
 func (o *operator) pushSecret(password string) *corev1.Secret {
 	o.t.Helper()
 	config := fmt.Sprintf(`{"auths":{%q:{"username":"operator","password":%q}}}`, o.host, password)
@@ -311,11 +310,7 @@ func TestAPushSecretThatIsRotatedWhileABuildRuns(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := newOperator(t, func(o *operator) { o.password = "new" })
 			o.pushSecret("old")
-			o.stop()
-			image := o.image("rotated")
-			image.Spec.Output.PushSecretRef = &v1alpha1.LocalReference{Name: "push"}
-			o.check(k8s.Update(t.Context(), image), "naming the Secret")
-			o.start()
+			image := o.image("rotated", pushingWithSecret)
 			first := o.awaitAttempt(image, 1)
 			jobs := o.awaitJobs(first.Name)
 			if rotatedInTime {
@@ -371,8 +366,10 @@ func TestWhatTheClusterRefusesIsSaid(t *testing.T) {
 	quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: o.namespace, Name: "no-jobs"},
 		Spec: corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{"count/jobs.batch": *zero()}}}
 	o.check(k8s.Create(t.Context(), quota), "creating a quota")
-	quota.Status = corev1.ResourceQuotaStatus{Hard: quota.Spec.Hard, Used: corev1.ResourceList{"count/jobs.batch": *zero()}}
-	o.check(k8s.Status().Update(t.Context(), quota), "playing the quota controller")
+	editStatus(o, quota, "playing the quota controller", func(q *corev1.ResourceQuota) {
+		q.Status = corev1.ResourceQuotaStatus{Hard: q.Spec.Hard, Used: corev1.ResourceList{"count/jobs.batch": *zero()}}
+	})
+	o.awaitQuota()
 	image := o.image("refused")
 	o.awaitMessage(image, pipeline.ReasonQuotaExceeded, "exceeded quota: no-jobs", "count/jobs.batch", "raise it")
 	o.awaitEvent(o.awaitBuildOf(image).Name, pipeline.ReasonQuotaExceeded)
@@ -386,11 +383,23 @@ func TestWhatTheClusterRefusesIsSaid(t *testing.T) {
 	o.awaitMessage(image, pipeline.ReasonPodRefused, "label pod-security.kubernetes.io/enforce", "restricted:latest", jobs[0].Name)
 }
 
+// awaitQuota waits until the apiserver refuses Jobs because of a quota, which it knows from a cache of its own.
+func (o *operator) awaitQuota() {
+	o.t.Helper()
+	o.await("the quota to count", func() (bool, string) {
+		job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: o.namespace, GenerateName: "one-too-many-"},
+			Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever,
+				Containers: []corev1.Container{{Name: "c", Image: "image.example/image"}}}}}}
+		err := k8s.Create(o.t.Context(), job, client.DryRunAll)
+		return err != nil && strings.Contains(err.Error(), "exceeded quota"), fmt.Sprint(err)
+	})
+}
+
 // awaitMessage waits until the build of an image is held up for a reason, in words that the image's Ready repeats.
 func (o *operator) awaitMessage(image *v1alpha1.BaseImage, reason string, says ...string) {
 	o.t.Helper()
 	o.await(image.Name+" to be held up by "+reason, func() (bool, string) {
-		o.check(k8s.Get(o.t.Context(), client.ObjectKeyFromObject(image), image), "reading the image")
+		o.check(reread(o.t.Context(), image), "reading the image")
 		ready := meta.FindStatusCondition(image.Status.Conditions, "Ready")
 		if ready == nil {
 			return false, "no condition"
@@ -402,31 +411,32 @@ func (o *operator) awaitMessage(image *v1alpha1.BaseImage, reason string, says .
 
 func TestTheQueueOfKueueIsPassedOnAndWaitedFor(t *testing.T) {
 	o := newOperator(t)
-	o.stop()
-	image := o.image("kueue")
-	image.Labels = map[string]string{"kueue.x-k8s.io/queue-name": "builds", "team": "platform"}
-	o.check(k8s.Update(t.Context(), image), "labelling the image")
-	o.start()
+	image := o.image("kueue", func(i *v1alpha1.BaseImage) {
+		i.Labels = map[string]string{"kueue.x-k8s.io/queue-name": "builds", "team": "platform"}
+	})
 	build := o.awaitBuildOf(image)
 	jobs := o.awaitJobs(build.Name)
 	for i := range jobs {
 		if got := jobs[i].Labels["kueue.x-k8s.io/queue-name"]; got != "builds" || jobs[i].Labels["team"] != "" {
 			t.Errorf("Job %s has the labels %v", jobs[i].Name, jobs[i].Labels)
 		}
-		jobs[i].Spec.Suspend = new(true)
-		o.check(k8s.Update(t.Context(), &jobs[i]), "suspending a Job, as Kueue does")
+		edit(o, &jobs[i], "suspending a Job, as Kueue does", suspended)
 	}
 	o.awaitMessage(image, "suspended")
 	o.clock.SetTime(o.clock.Now().Add(5 * time.Hour)) // More than spec.timeout: waiting for Kueue does not count.
 	for i := range jobs {
-		jobs[i].Spec.Suspend = new(false)
-		o.check(k8s.Update(t.Context(), &jobs[i]), "resuming a Job")
-		jobs[i].Status.StartTime = new(metav1.NewTime(o.clock.Now()))
-		jobs[i].Status.Conditions = []batchv1.JobCondition{{Type: batchv1.JobSuspended, Status: corev1.ConditionFalse, Reason: "JobResumed"}}
-		o.check(k8s.Status().Update(t.Context(), &jobs[i]), "starting a Job")
+		edit(o, &jobs[i], "resuming a Job", resumed)
+		editStatus(o, &jobs[i], "starting a Job", func(j *batchv1.Job) {
+			j.Status.StartTime = new(metav1.NewTime(o.clock.Now()))
+			j.Status.Conditions = []batchv1.JobCondition{{Type: batchv1.JobSuspended, Status: corev1.ConditionFalse, Reason: "JobResumed"}}
+		})
 	}
 	o.awaitMessage(image, "is running")
 }
+
+func suspended(j *batchv1.Job) { j.Spec.Suspend = new(true) }
+
+func resumed(j *batchv1.Job) { j.Spec.Suspend = new(false) }
 
 func TestABuildThatNobodyDecidedIsRefused(t *testing.T) {
 	o := newOperator(t)
@@ -446,9 +456,7 @@ func TestABuildThatNobodyDecidedIsRefused(t *testing.T) {
 
 func TestDeletionDoesNotWaitForARegistryThatIsGone(t *testing.T) {
 	o := newOperator(t)
-	image := o.image("doomed")
-	image.Spec.Output.Repository = "registry.invalid/base/doomed"
-	o.check(k8s.Update(t.Context(), image), "naming a registry that is gone")
+	image := o.image("doomed", func(i *v1alpha1.BaseImage) { i.Spec.Output.Repository = "registry.invalid/base/doomed" })
 	o.awaitBuildOf(image)
 	o.check(k8s.Delete(t.Context(), image, client.PropagationPolicy(metav1.DeletePropagationBackground)), "deleting the image")
 	if err := k8s.Get(t.Context(), client.ObjectKeyFromObject(image), image); !apierrors.IsNotFound(err) {
@@ -461,9 +469,7 @@ func TestARunningBuildOutlivesSuspension(t *testing.T) {
 	image := o.image("paused")
 	build := o.awaitBuildOf(image)
 	jobs := o.awaitJobs(build.Name)
-	o.check(k8s.Get(t.Context(), client.ObjectKeyFromObject(image), image), "reading the image")
-	image.Spec.Suspend = true
-	o.check(k8s.Update(t.Context(), image), "suspending")
+	edit(o, image, "suspending", func(i *v1alpha1.BaseImage) { i.Spec.Suspend = true })
 	for _, job := range jobs {
 		o.succeed(job)
 	}
@@ -484,13 +490,11 @@ func TestABuildThatSomebodyHoldsBackLeavesItsSlotToOthers(t *testing.T) {
 	jobs := o.awaitJobs(o.awaitBuildOf(held).Name)
 	other := o.awaitPhase(o.awaitBuildOf(o.image("other")), v1alpha1.PhaseQueued)
 	for i := range jobs {
-		jobs[i].Spec.Suspend = new(true)
-		o.check(k8s.Update(t.Context(), &jobs[i]), "suspending a Job")
+		edit(o, &jobs[i], "suspending a Job", suspended)
 	}
 	o.awaitJobs(other.Name)
 	for i := range jobs {
-		jobs[i].Spec.Suspend = new(false)
-		o.check(k8s.Update(t.Context(), &jobs[i]), "resuming a Job")
+		edit(o, &jobs[i], "resuming a Job", resumed)
 	}
 	o.awaitMessage(held, "is running")
 }

@@ -206,8 +206,9 @@ func awaitStalled(t *testing.T, image *v1alpha1.BaseImage) metav1.Condition {
 
 func await(t *testing.T, image *v1alpha1.BaseImage, what string, is func(*v1alpha1.BaseImage) bool) *v1alpha1.BaseImage {
 	t.Helper()
-	found := &v1alpha1.BaseImage{}
+	var found *v1alpha1.BaseImage
 	eventually(t, buildTimeout, "BaseImage "+image.Name+" to be "+what, func(ctx context.Context) (bool, string) {
+		found = &v1alpha1.BaseImage{} // What has gone since might stay in the last one.
 		if err := k8s.Get(ctx, client.ObjectKeyFromObject(image), found); err != nil {
 			return false, err.Error()
 		}

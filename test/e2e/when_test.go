@@ -172,12 +172,16 @@ func TestAPrivateRepositoryIsReadWithItsSecret(t *testing.T) {
 func edit(t *testing.T, image *v1alpha1.BaseImage, change func(*v1alpha1.BaseImage)) {
 	t.Helper()
 	eventually(t, time.Minute, "the edit of "+image.Name, func(ctx context.Context) (bool, string) {
-		if err := k8s.Get(ctx, client.ObjectKeyFromObject(image), image); err != nil {
+		now := &v1alpha1.BaseImage{}
+		if err := k8s.Get(ctx, client.ObjectKeyFromObject(image), now); err != nil {
 			return false, err.Error()
 		}
-		change(image)
-		err := k8s.Update(ctx, image)
-		return err == nil, fmt.Sprint(err)
+		change(now)
+		if err := k8s.Update(ctx, now); err != nil {
+			return false, err.Error()
+		}
+		*image = *now
+		return true, ""
 	})
 }
 

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+
+	"github.com/go-logr/logr"
+	"github.com/google/go-containerregistry/pkg/name"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/ibshafique/base-images/controllers"
+	"github.com/ibshafique/base-images/internal/config"
+	"github.com/ibshafique/base-images/internal/metrics"
+	"github.com/ibshafique/base-images/internal/sign"
+	"github.com/ibshafique/base-images/internal/trustroot"
+)
+
+// trustRoot is there at once, or says so when it is asked: the operator neither starts nor gets ready later for it.
+func trustRoot(cfg config.Sigstore, client *http.Client, counted *metrics.Metrics) (*trustroot.Root, error) {
+	o := trustroot.Options{Clock: clock.RealClock{}, Observe: observe(ctrl.Log.WithName("trust-root"), counted)}
+	if cfg.TrustedRootFile != "" {
+		return trustroot.FromFile(cfg.TrustedRootFile, o)
+	}
+	return trustroot.FromTUF(trustroot.TUF{
+		Mirror: cfg.TUF.Mirror, RootFile: cfg.TUF.RootFile, HTTP: client,
+		// Of one user: what is in it is verified, but somebody else could keep us from writing to it.
+		CacheDir: filepath.Join(os.TempDir(), fmt.Sprintf("basewright-tuf-%d", os.Getuid())),
+	}, o)
+}
+
+// observe tells of what has changed: a source that stays away is told of once.
+func observe(log logr.Logger, counted *metrics.Metrics) func(trustroot.Refresh) {
+	return func(r trustroot.Refresh) {
+		counted.TrustRootRefreshed(r.Changed, r.Err)
+		switch {
+		case r.Err != nil && !r.Again:
+			log.Error(r.Err, "The trust root can't be refreshed: the last good one stays in force", "version", r.Version)
+		case r.Changed:
+			log.Info("There is another trust root", "version", r.Version)
+		}
+	}
+}
+
+// everywhere runs on every replica, leader or not: who takes over has a trust root of today.
+type everywhere struct{ root *trustroot.Root }
+
+func (e everywhere) Start(ctx context.Context) error { return e.root.Run(ctx) }
+func (e everywhere) NeedLeaderElection() bool        { return false }
+
+// newSigning signs as the configured ServiceAccount, with the configured Sigstore.
+func newSigning(mgr ctrl.Manager, cfg *config.Operator, client *http.Client, trust *trustroot.Root) (controllers.Signing, error) {
+	account := types.NamespacedName{Namespace: cfg.Sigstore.ServiceAccount.Namespace, Name: cfg.Sigstore.ServiceAccount.Name}
+	identity := controllers.NewSignerIdentity(mgr.GetClient(), account, cfg.Sigstore.Audience, clock.RealClock{})
+	signer, err := sign.New(sign.Options{
+		FulcioURL:    cfg.Sigstore.FulcioURL,
+		RekorURL:     cfg.Sigstore.RekorURL,
+		TimestampURL: cfg.Sigstore.TimestampURL,
+		HTTP:         client,
+		Token:        identity.Token,
+		Material:     trust.Material,
+		Formats:      cfg.Sigstore.Formats,
+		Limits:       cfg.Limits.Signatures,
+		Kept: func(ctx context.Context, artifact name.Digest, err error) {
+			logr.FromContextOrDiscard(ctx).Info("The registry keeps an attestation that a newer build has replaced", "artifact", artifact.String(), "why", err.Error())
+		},
+	})
+	if err != nil {
+		return controllers.Signing{}, fmt.Errorf("making the signer: %w", err)
+	}
+	return controllers.Signing{Signer: signer, Identity: identity, TrustRoot: trust.Material}, nil
+}
+
+// version of the operator, as the go command has stamped it: a tag, or a commit.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	return info.Main.Version
+}

@@ -1,0 +1,105 @@
+// Package verify verifies keyless Sigstore signatures and attestations of a digest in a registry, offline against a trust
+// root. It is the only place where Evidence is made.
+package verify
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/sigstore/sigstore-go/pkg/root"
+	sigstore "github.com/sigstore/sigstore-go/pkg/verify"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ibshafique/base-images/api/v1alpha1"
+	"github.com/ibshafique/base-images/internal/limits"
+	"github.com/ibshafique/base-images/internal/pipeline"
+	"github.com/ibshafique/base-images/internal/registry"
+)
+
+// Options of a Verifier.
+type Options struct {
+	// Identities that may have signed; at least one. Any of them suffices.
+	Identities []Identity
+	// Material is the trust root. It is asked once for each verification.
+	Material func() (root.TrustedMaterial, error)
+	// Limits of what is read. Zero fields have their defaults.
+	Limits limits.Signatures
+}
+
+// Verifier verifies what certain identities have signed. It is safe for concurrent use.
+type Verifier struct {
+	named      []Identity
+	identities []sigstore.PolicyOption
+	wanted     string
+	material   func() (root.TrustedMaterial, error)
+	limits     limits.Signatures
+}
+
+// New makes a Verifier. The error names the field of Options that is wrong.
+func New(o Options) (*Verifier, error) {
+	identities, err := compileAll(o.Identities)
+	if err != nil {
+		return nil, err
+	}
+	if o.Material == nil {
+		return nil, errors.New("material: there is no trust root to verify with")
+	}
+	return &Verifier{named: slices.Clone(o.Identities), identities: identities, wanted: describeAll(o.Identities), material: o.Material, limits: o.Limits.WithDefaults()}, nil
+}
+
+// want is what is looked for.
+type want struct {
+	// predicateType of a statement.
+	predicateType string
+	// simple: in tags, a signature is a payload of cosign's and not a statement.
+	simple bool
+}
+
+// Signatures returns all signatures of ref that are good and by an identity that was asked for, in both formats, newest first
+// in each. There is at least one, or an error: Terminal with reason SignatureMissing, SignatureInvalid or IdentityMismatch.
+// An outage of the registry is the registry's fault, also if there are others to return.
+func (v *Verifier) Signatures(ctx context.Context, c *registry.Client, ref name.Digest) ([]Evidence, error) {
+	found, err := v.all(ctx, c, ref, want{predicateType: pipeline.PredicateSignature, simple: true})
+	out := make([]Evidence, 0, len(found))
+	for _, a := range found {
+		out = append(out, a.Evidence)
+	}
+	return out, err
+}
+
+// Attestations returns all attestations of ref of exactly this predicate type, as Signatures does. If there are none, the
+// reason is AttestationMissing.
+func (v *Verifier) Attestations(ctx context.Context, c *registry.Client, ref name.Digest, predicateType string) ([]Attestation, error) {
+	return v.all(ctx, c, ref, want{predicateType: predicateType})
+}
+
+func (v *Verifier) all(ctx context.Context, c *registry.Client, ref name.Digest, w want) ([]Attestation, error) {
+	material, err := v.material()
+	if err != nil {
+		return nil, err
+	}
+	core, err := newCore(material, v.identities)
+	if err != nil {
+		return nil, err
+	}
+	digest, err := v1.NewHash(ref.DigestStr())
+	if err != nil || digest.Algorithm != "sha256" {
+		return nil, pipeline.Terminalf(pipeline.ReasonSignatureInvalid, "verifying %s: only digests of SHA-256 can be verified", registry.Name(ref))
+	}
+	legacy := &search{format: v1alpha1.FormatLegacy, core: core, client: c, ref: ref, digest: digest, want: w, limits: v.limits}
+	bundles := new(*legacy)
+	bundles.format = v1alpha1.FormatBundle
+	both, ctx := errgroup.WithContext(ctx)
+	both.Go(func() error { return legacy.tags(ctx) })
+	both.Go(func() error { return bundles.referrers(ctx) })
+	if err := both.Wait(); err != nil {
+		return nil, err
+	}
+	if found := append(legacy.valid, bundles.valid...); len(found) > 0 {
+		return found, nil
+	}
+	return nil, v.report(ref, w, legacy, bundles)
+}
