@@ -128,12 +128,16 @@ func TestATenantCannotInterfereWithABuild(t *testing.T) {
 		}), names},
 		"a pod that names our Job as its owner": {theTenant, create(func(g *guarded) client.Object { return g.podOf(g.job) }), children},
 		"a pod with our label alone":            {theTenant, create(func(g *guarded) client.Object { p := g.podOf(g.job); p.OwnerReferences = nil; return p }), children},
-		"an input": {theTenant, create(func(g *guarded) client.Object {
-			return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: g.namespace, Name: "in", Labels: g.labels()}}
-		}), children},
+		"an input":                              {theTenant, create(func(g *guarded) client.Object { return g.input() }), children},
 		"a network policy": {theTenant, create(func(g *guarded) client.Object {
 			return &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: g.namespace, Name: "np", Labels: g.labels()}}
 		}), children},
+		"the content of an input": {theTenant, func(t *testing.T, g *guarded, c client.Client) error {
+			return c.Patch(t.Context(), created(t, g.input()), client.RawPatch(types.MergePatchType, []byte(`{"data":{"a":"b"}}`)))
+		}, children},
+		"the bytes of an input": {theTenant, func(t *testing.T, g *guarded, c client.Client) error {
+			return c.Patch(t.Context(), created(t, g.input()), client.RawPatch(types.MergePatchType, []byte(`{"binaryData":{"a":"YQ=="}}`)))
+		}, children},
 		"the image of a pod":                    {theTenant, merge(thePod, evil), children},
 		"the label of a pod, taken off":         {theTenant, merge(thePod, unlabel), children},
 		"the label of a pod of its own, put on": {theTenant, merge(otherPod, label), children},
@@ -221,7 +225,12 @@ func TestTheClusterDoesItsWorkOnBuilds(t *testing.T) {
 			pod.OwnerReferences[0].Controller = nil
 			return pod
 		}), children},
-		"a Job that a CronJob asks for":   {theJobController, create(func(g *guarded) client.Object { return g.jobNamed("basewright-x") }), either},
+		"a Job that a CronJob asks for": {theJobController, create(func(g *guarded) client.Object { return g.jobNamed("basewright-x") }), either},
+		"an input that names our Job as its owner": {theJobController, create(func(g *guarded) client.Object {
+			input := g.input()
+			input.OwnerReferences = g.pod.OwnerReferences
+			return input
+		}), children},
 		"a command by a controller":       {theJobController, connect("exec", thePod), names},
 		"the status of a build by a node": {theNode, mergeInto("status", theBuild, buildStatus), builds},
 		"the question whether it is in force": {theOperator, create(func(g *guarded) client.Object {

@@ -109,6 +109,10 @@ func (g *guarded) jobNamed(name string) *batchv1.Job {
 		Spec: batchv1.JobSpec{Suspend: new(true), Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: g.labels()}, Spec: podSpec()}}}
 }
 
+func (g *guarded) input() *corev1.ConfigMap {
+	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: g.namespace, Name: "input", Labels: g.labels()}}
+}
+
 // podOf is a pod as the Job controller makes it.
 func (g *guarded) podOf(of *batchv1.Job) *corev1.Pod {
 	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: g.namespace, GenerateName: of.Name + "-", Labels: g.labels(),
