@@ -59,8 +59,9 @@ func installPermissions(t *testing.T) {
 func createAll(t *testing.T, o client.Object) {
 	t.Helper()
 	err := k8s.Create(t.Context(), o)
-	if apierrors.IsAlreadyExists(err) {
-		return // Another test needs it too.
+	if apierrors.IsAlreadyExists(err) { // Another test needs one too, which may differ.
+		o.SetResourceVersion("")
+		err = k8s.Update(t.Context(), o)
 	}
 	if err != nil {
 		t.Fatalf("creating %T %s: %v", o, o.GetName(), err)
