@@ -123,7 +123,7 @@ func TestTheDocumentedWordsAreThoseOfTheCode(t *testing.T) {
 	const conditions = "condition | good when | meaning"
 	// Events of builds have the names of conditions.
 	reasons := slices.Concat(constants(t, api, "Reason"), constants(t, "internal/pipeline", "Reason"), []string{v1alpha1.ConditionDockerfilePolicyPassed, v1alpha1.ConditionBuilt, v1alpha1.ConditionIndexed, v1alpha1.ConditionInspected,
-		v1alpha1.ConditionScanPassed, v1alpha1.ConditionTestsPassed, v1alpha1.ConditionSARIFUploaded})
+		v1alpha1.ConditionScanPassed, v1alpha1.ConditionTestsPassed, v1alpha1.ConditionAttested, v1alpha1.ConditionSigned, v1alpha1.ConditionVerified, v1alpha1.ConditionSARIFUploaded})
 	for name, tt := range map[string]struct{ code, documented []string }{
 		"reasons of conditions and events": {reasons, listed(t, imagePage, reasonsHeader)},
 		"reasons to build":                 {constants(t, api, "BuildReason"), listed(t, imagePage, "reason | when")},

@@ -114,8 +114,11 @@ func TestDurationsAreThoseOfThePhasesThatWereDone(t *testing.T) {
 		after(b, v1alpha1.ConditionInspected, 76)
 		after(b, v1alpha1.ConditionScanPassed, 96)
 		after(b, v1alpha1.ConditionTestsPassed, 100)
-		after(b, v1alpha1.ConditionPromoted, 102)
-		b.Status.CompletedAt = new(metav1.NewTime(noon.Add(103 * time.Second)))
+		after(b, v1alpha1.ConditionAttested, 103)
+		after(b, v1alpha1.ConditionSigned, 105)
+		after(b, v1alpha1.ConditionVerified, 106)
+		after(b, v1alpha1.ConditionPromoted, 108)
+		b.Status.CompletedAt = new(metav1.NewTime(noon.Add(109 * time.Second)))
 	}
 	for name, tt := range map[string]struct {
 		phase  v1alpha1.BuildPhase
@@ -124,7 +127,7 @@ func TestDurationsAreThoseOfThePhasesThatWereDone(t *testing.T) {
 	}{
 		"a build that succeeded": {v1alpha1.PhaseSucceeded, succeeded, map[string]time.Duration{"queue": 10 * time.Second, "check": time.Second,
 			"build": 59 * time.Second, "index": 5 * time.Second, "inspect": time.Second, "scan": 20 * time.Second, "test": 4 * time.Second,
-			"promote": 2 * time.Second, "total": 103 * time.Second}},
+			"attest": 3 * time.Second, "sign": 2 * time.Second, "verify": time.Second, "promote": 2 * time.Second, "total": 109 * time.Second}},
 		"one whose tests were skipped": {v1alpha1.PhaseFailed, func(b *v1alpha1.BaseImageBuild) {
 			succeeded(b)
 			b.Status.Conditions[5].Status, b.Status.Conditions[5].Reason = metav1.ConditionUnknown, v1alpha1.ReasonTestsSkipped
@@ -139,9 +142,9 @@ func TestDurationsAreThoseOfThePhasesThatWereDone(t *testing.T) {
 		}, map[string]time.Duration{"queue": 10 * time.Second, "check": time.Second, "build": 59 * time.Second}},
 		"one whose tags could not be moved": {v1alpha1.PhaseFailed, func(b *v1alpha1.BaseImageBuild) {
 			succeeded(b)
-			b.Status.Conditions[6].Status = metav1.ConditionFalse
+			b.Status.Conditions[9].Status = metav1.ConditionFalse
 		}, map[string]time.Duration{"queue": 10 * time.Second, "check": time.Second, "build": 59 * time.Second, "index": 5 * time.Second,
-			"inspect": time.Second, "scan": 20 * time.Second, "test": 4 * time.Second}},
+			"inspect": time.Second, "scan": 20 * time.Second, "test": 4 * time.Second, "attest": 3 * time.Second, "sign": 2 * time.Second, "verify": time.Second}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := build(t, tt.phase)
