@@ -232,6 +232,7 @@ func TestTheClusterDoesItsWorkOnBuilds(t *testing.T) {
 			return input
 		}), children},
 		"a command by a controller":       {theJobController, connect("exec", thePod), names},
+		"a build by a controller":         {theJobController, create(func(g *guarded) client.Object { return minimalBuild(g.namespace, "next") }), builds},
 		"the status of a build by a node": {theNode, mergeInto("status", theBuild, buildStatus), builds},
 		"the question whether it is in force": {theOperator, create(func(g *guarded) client.Object {
 			return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: g.namespace, Name: "q",
