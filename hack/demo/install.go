@@ -118,6 +118,8 @@ func writeOverlay(operator string, images object) error {
 				"timestampURL":    "https://" + timestampHost + "/api/v1/timestamp",
 				"trustedRootFile": "/etc/basewright/" + trustedRoot,
 			},
+			// This project's own image is built from a repository that has the program.
+			"limits": object{"source": object{"fileBytes": "128Mi"}},
 			"registries": object{
 				"caBundle":     string(ca),
 				"mirrors":      mirrors("docker.io", "gcr.io", "cgr.dev"),
