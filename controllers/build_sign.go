@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sigstore/sigstore-go/pkg/root"
@@ -57,11 +58,11 @@ func (run *buildRun) subjects() []subject {
 }
 
 func subjectNames(subjects []subject) string {
-	text := "the index"
+	names := []string{"the index"}
 	for _, s := range subjects[:len(subjects)-1] {
-		text += ", " + s.name
+		names = append(names, s.name)
 	}
-	return text
+	return strings.Join(names, ", ")
 }
 
 // signing is what a pass signs and verifies with.
