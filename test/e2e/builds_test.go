@@ -74,16 +74,11 @@ func TestRunOnBothPlatforms(t *testing.T) {
 	}
 }
 
-// TestOwnDockerfile has the operator build its own image from this project's Dockerfile, and runs it.
-func TestOwnDockerfile(t *testing.T) {
+// ownRepository has this project's Dockerfile with what one of its images needs: programs are large for a git repository.
+func ownRepository(t *testing.T, program string, programs ...string) *v1alpha1.GitSource {
+	t.Helper()
 	dir := t.TempDir()
-	files := []string{"Dockerfile", "images/base/scratch-plus/passwd", "images/base/scratch-plus/group"}
-	for _, arch := range []string{"amd64", "arm64"} {
-		for _, program := range []string{"operator", "worker", "probe.gz"} {
-			files = append(files, "bin/linux-"+arch+"/"+program)
-		}
-	}
-	for _, file := range files {
+	for _, file := range append(programs, "Dockerfile", "images/base/scratch-plus/passwd", "images/base/scratch-plus/group") {
 		raw, err := os.ReadFile(filepath.Join(checkout, file))
 		if err != nil {
 			t.Fatalf("run make binaries first: %v", err)
@@ -95,15 +90,25 @@ func TestOwnDockerfile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	url, _, err := publish.FS(t.Context(), checkout, "e2e-own", "src", dir)
+	url, _, err := publish.FS(t.Context(), checkout, "e2e-own-"+program, "src", dir)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return &v1alpha1.GitSource{URL: url, Path: "src"}
+}
+
+// TestOwnDockerfile has the operator build its own image from this project's Dockerfile, and runs it.
+func TestOwnDockerfile(t *testing.T) {
 	ns := newNamespace(t)
 	for program, says := range map[string]string{"operator": "-leader-elect", "worker": "usage: worker fetch|install-probe"} {
 		image := inline(ns, program, "")
-		image.Spec.Source = v1alpha1.Source{Git: &v1alpha1.GitSource{URL: url, Path: "src"}}
 		image.Spec.Target = program
+		if program == "operator" {
+			image.Spec.Source = v1alpha1.Source{Git: ownRepository(t, program, "bin/linux-amd64/operator")}
+			image.Spec.Platforms = []v1alpha1.PlatformBuild{{Platform: "linux/amd64"}}
+		} else {
+			image.Spec.Source = v1alpha1.Source{Git: ownRepository(t, program, "bin/linux-amd64/worker", "bin/linux-arm64/worker", "bin/linux-amd64/probe.gz", "bin/linux-arm64/probe.gz")}
+		}
 		create(t, image)
 		ready := awaitReady(t, image)
 		pod := &corev1.Pod{}

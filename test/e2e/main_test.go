@@ -192,7 +192,13 @@ func inline(namespace, name, dockerfile string) *v1alpha1.BaseImage {
 // awaitReady waits until an image is Ready for its present generation.
 func awaitReady(t *testing.T, image *v1alpha1.BaseImage) *v1alpha1.BaseImage {
 	t.Helper()
-	return await(t, image, "Ready", isReady)
+	return await(t, image, "Ready", func(i *v1alpha1.BaseImage) bool {
+		ready := meta.FindStatusCondition(i.Status.Conditions, v1alpha1.ConditionReady)
+		if meta.IsStatusConditionTrue(i.Status.Conditions, v1alpha1.ConditionStalled) && ready != nil && ready.Reason != "Suspended" {
+			t.Fatalf("BaseImage %s has failed for good: %s: %s", i.Name, ready.Reason, ready.Message)
+		}
+		return isReady(i)
+	})
 }
 
 // awaitStalled waits until an image has failed for good, and returns why.

@@ -346,7 +346,7 @@ func TestADigestIsSignedOnce(t *testing.T) {
 	if slices.Equal(a.Signature.Attestations, b.Signature.Attestations) {
 		t.Error("the second build has the attestations of the first")
 	}
-	out, err := verifiers["cosign v2, tags"].run(t, "verify-attestation", "--type=slsaprovenance1", "--certificate-identity="+signerIdentity,
+	out, err := verifiers["cosign v2, bundles"].run(t, "verify-attestation", "--type=slsaprovenance1", "--certificate-identity="+signerIdentity,
 		"--certificate-oidc-issuer="+b.Signature.Issuer, b.Reference)
 	if err != nil {
 		t.Fatal(err)
