@@ -87,7 +87,7 @@ func (a *answers) check(first *http.Request, resp *http.Response) error {
 		a.bound(resp, "the answer", a.limits.ManifestBytes)
 	}
 	if kind == "referrers" && first.Method == http.MethodGet {
-		return a.wholeList(resp)
+		a.inPages(resp)
 	}
 	return nil
 }

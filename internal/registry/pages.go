@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
 )
 
@@ -29,43 +30,61 @@ type pages struct {
 	bytes, read   int
 }
 
-// wholeList makes the whole list of its first page.
-func (a *answers) wholeList(resp *http.Response) error {
-	if _, more := nextPage(resp); !more || resp.StatusCode != http.StatusOK {
-		return nil
+// inPages makes the body of a first page that of the whole list. The others are asked for when it is read: who pushes asks
+// for the list too, and does not read it.
+func (a *answers) inPages(resp *http.Response) {
+	if _, more := nextPage(resp); more && resp.StatusCode == http.StatusOK {
+		first := *resp
+		resp.Body, resp.ContentLength = &pagedBody{answers: a, first: &first}, -1
 	}
+}
+
+// pagedBody is a list whose first page was answered.
+type pagedBody struct {
+	*answers
+	first *http.Response
+	whole *bytes.Reader
+}
+
+func (b *pagedBody) Read(p []byte) (int, error) {
+	if b.whole == nil {
+		raw, err := b.readAll()
+		if err != nil {
+			return 0, err
+		}
+		b.whole = bytes.NewReader(raw)
+	}
+	return b.whole.Read(p)
+}
+
+func (b *pagedBody) Close() error { return b.first.Body.Close() }
+
+func (b *pagedBody) readAll() ([]byte, error) {
 	list := pages{SchemaVersion: 2, MediaType: types.OCIImageIndex}
-	for page := resp; ; {
-		if err := list.add(page, a); err != nil {
-			return err
+	for page := b.first; ; {
+		if err := list.add(page, b.limits.ManifestBytes); err != nil {
+			return nil, err
 		}
 		query, more := nextPage(page)
 		if !more {
-			break
+			return json.Marshal(list)
 		}
-		next, err := a.page(page.Request, query)
+		next, err := b.page(page.Request, query)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		page = next
 	}
-	raw, err := json.Marshal(list)
-	if err != nil {
-		return err
-	}
-	resp.Header.Del("Link")
-	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(raw)), int64(len(raw))
-	return nil
 }
 
-func (l *pages) add(page *http.Response, a *answers) error {
+func (l *pages) add(page *http.Response, most limits.Bytes) error {
 	raw, err := io.ReadAll(page.Body)
 	_ = page.Body.Close() // gives the slot at the host back, which the next page needs
 	if err != nil {
 		return err
 	}
-	if l.bytes += len(raw); int64(l.bytes) > int64(a.limits.ManifestBytes) {
-		return &TooLargeError{What: "the list of referrers", Limit: int64(a.limits.ManifestBytes)}
+	if l.bytes += len(raw); int64(l.bytes) > int64(most) {
+		return &TooLargeError{What: "the list of referrers", Limit: int64(most)}
 	}
 	if l.read++; l.read > maxPages {
 		return &TooLargeError{What: "the number of pages of the list of referrers", Limit: maxPages}

@@ -172,3 +172,25 @@ func TestASmallBlobIsReadWhole(t *testing.T) {
 		})
 	}
 }
+
+// Many who refer to an image are no reason for nobody to refer to it any more.
+func TestAListThatIsTooLongDoesNotStopAPush(t *testing.T) {
+	store := withAPI(true)
+	host := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "/referrers/") {
+			w.Header().Set("Link", `<?x=y>; rel="next"`)
+			w.Header().Set("Content-Type", "application/vnd.oci.image.index.v1+json")
+			_, _ = io.WriteString(w, list(entries(1, 1000)))
+			return
+		}
+		store.ServeHTTP(w, r)
+	}))
+	c := testClient(t, Config{Limits: limits.Registry{RequestsPerHost: 1}})
+	repo, subject := pushed(t, c, host)
+	if _, err := c.PushArtifact(t.Context(), repo, report(subject, "1")); err != nil {
+		t.Error(err)
+	}
+	if _, _, err := c.Referrers(t.Context(), repo.Digest(subject.Digest.String()), 10); fault(err) != "Terminal "+pipeline.ReasonImageTooLarge {
+		t.Errorf("got %v", err)
+	}
+}

@@ -3,11 +3,13 @@ package verify
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
 	protocommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
 	protodsse "github.com/sigstore/protobuf-specs/gen/pb-go/dsse"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
+	"github.com/ibshafique/base-images/internal/registry"
 )
 
 func TestEnvelopesThatAreBad(t *testing.T) {
@@ -84,7 +87,7 @@ func TestLegacyEnvelopesThatAreBad(t *testing.T) {
 	w := newWorld()
 	for desc, change := range map[string]func(map[string]any){
 		"with two signatures": func(e map[string]any) {
-			e["signatures"] = []any{map[string]any{"sig": "AA=="}, map[string]any{"sig": "AA=="}}
+			e["signatures"] = append(e["signatures"].([]any), e["signatures"].([]any)[0])
 		},
 		"with no signature":             func(e map[string]any) { delete(e, "signatures") },
 		"with a signature of no base64": func(e map[string]any) { e["signatures"] = []any{map[string]any{"sig": "?"}} },
@@ -109,6 +112,26 @@ func TestLegacyEnvelopesThatAreBad(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		})
+	}
+}
+
+func TestAManifestWithAnotherNumberOfLayers(t *testing.T) {
+	w := newWorld()
+	for _, layers := range []int{0, 2} {
+		s := newStore(t, true)
+		ref := s.push(t, newForge(w, s.ref.DigestStr()).attest().bundle(), pipeline.PredicateSignature)
+		m := must(v1.ParseManifest(bytes.NewReader(must(s.client.Manifest(t.Context(), ref)).Raw)))
+		m.Layers = slices.Repeat(m.Layers, layers)
+		raw := must(json.Marshal(m))
+		digest, size, _ := v1.SHA256(bytes.NewReader(raw))
+		other := registry.Manifest{Descriptor: v1.Descriptor{MediaType: types.OCIManifestSchema1, Digest: digest, Size: size}, Raw: raw}
+		if err := s.client.PutManifest(t.Context(), s.repo.Digest(digest.String()), other); err != nil {
+			t.Fatal(err)
+		}
+		found, err := newVerifier(t, w, limits.Signatures{}).Signatures(t.Context(), s.client, s.ref)
+		if err != nil || len(found) != 1 || found[0].Manifest != ref.DigestStr() {
+			t.Errorf("%d layers: got %+v: %v", layers, found, err)
+		}
 	}
 }
 

@@ -148,7 +148,13 @@ func TestNotMoreThanAFewReferrersAreLookedAt(t *testing.T) {
 	for _, f := range bad(w, newForge(w, s.ref.DigestStr()), 5) {
 		s.push(t, f.attest().bundle(), "")
 	}
-	_, err := newVerifier(t, w, limits.Signatures{Referrers: 3}).Signatures(t.Context(), s.client, s.ref)
+	var err error
+	asked := s.requests(func() {
+		_, err = newVerifier(t, w, limits.Signatures{Referrers: 3}).Signatures(t.Context(), s.client, s.ref)
+	})
+	if blobs := len(slices.DeleteFunc(asked, func(a string) bool { return !strings.Contains(a, "/blobs/") })); blobs != 3 {
+		t.Errorf("%d were read", blobs)
+	}
 	if err == nil || !strings.Contains(err.Error(), "limits.signatures.referrers") || !strings.Contains(err.Error(), "of 5 ") {
 		t.Errorf("got %v", err)
 	}

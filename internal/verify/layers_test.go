@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"bytes"
 	"encoding/base64"
 	"fmt"
 	"net/http"
@@ -21,8 +20,9 @@ func TestTheGoodIsFoundAmongHostileLayers(t *testing.T) {
 	s := newStore(t, true)
 	good := newForge(w, s.ref.DigestStr()).simple()
 	endless := static.NewLayer([]byte("endless"), "x/y")
+	padded := newForge(w, s.ref.DigestStr())
+	padded.statement = string(padded.simplePayload()) + strings.Repeat(" ", payloadBytes)
 	gone := static.NewLayer([]byte("gone"), "x/y")
-	long := static.NewLayer(bytes.Repeat([]byte(" "), payloadBytes+1), "x/y")
 	with := func(layer v1.Layer, change func(map[string]string)) mutate.Addendum {
 		a := mutate.Addendum{Layer: layer, Annotations: good.signatureLayer().Annotations}
 		if change != nil {
@@ -32,7 +32,7 @@ func TestTheGoodIsFoundAmongHostileLayers(t *testing.T) {
 	}
 	payload := good.signatureLayer().Layer
 	layers := []mutate.Addendum{good.signatureLayer(),
-		with(endless, nil), with(gone, nil), with(long, nil),
+		with(endless, nil), with(gone, nil), padded.simple().signatureLayer(),
 		with(payload, func(a map[string]string) { delete(a, certificateAnnotation) }),
 		with(payload, func(a map[string]string) {
 			a[certificateAnnotation] = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"

@@ -50,7 +50,7 @@ func (s *search) order(found []v1.Descriptor) []v1.Descriptor {
 		return !isBundle(d.ArtifactType) && !slices.Contains(vagueTypes, d.ArtifactType) || s.other(d.Annotations)
 	})
 	slices.SortStableFunc(found, func(a, b v1.Descriptor) int {
-		return cmp.Or(cmp.Compare(s.likeness(b), s.likeness(a)), created(b).Compare(created(a)))
+		return cmp.Or(cmp.Compare(s.likeness(b), s.likeness(a)), created(b).Compare(created(a)), strings.Compare(a.Digest.String(), b.Digest.String()))
 	})
 	return found
 }

@@ -5,8 +5,10 @@ import (
 	"testing"
 	"time"
 
+	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
 	protorekor "github.com/sigstore/protobuf-specs/gen/pb-go/rekor/v1"
 	"github.com/sigstore/sigstore-go/pkg/root"
+	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
@@ -89,6 +91,23 @@ func TestAProofOfInclusion(t *testing.T) {
 				t.Errorf("got %+v: %v", found, err)
 			}
 		})
+	}
+}
+
+// Either of two entries may be the good one.
+func TestOfTwoEntriesNoneIsNamed(t *testing.T) {
+	w, s := newWorld(), newStore(t, true)
+	signed := newForge(w, s.ref.DigestStr()).attest()
+	b := new(protobundle.Bundle)
+	if err := protojson.Unmarshal(signed.bundle(), b); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := (&forge{log: newWorld(), logged: time.Now()}).promise(signed.entry.CanonicalizedBody)
+	b.VerificationMaterial.TlogEntries = append(b.VerificationMaterial.TlogEntries, elsewhere)
+	s.push(t, must(protojson.Marshal(b)), "")
+	found, err := newVerifier(t, w, limits.Signatures{}).Signatures(t.Context(), s.client, s.ref)
+	if err != nil || len(found) != 1 || found[0].LogIndex != nil || found[0].LogID != "" {
+		t.Errorf("got %+v: %v", found, err)
 	}
 }
 
