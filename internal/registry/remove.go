@@ -21,32 +21,31 @@ func (c *Client) PushBlobs(ctx context.Context, repo name.Repository, blobs ...v
 	return c.writing("pushing to "+RepositoryName(repo), repo).outcome(ctx, c.uploadBlobs(ctx, repo, blobs...))
 }
 
-// RemoveArtifact deletes the artifact ref, which may be gone already, and takes it out of the list of its subject's
-// referrers if that list is kept under a tag. Many registries delete nothing, or not for everybody. Errors are classified,
-// see Classify.
+// RemoveArtifact deletes the artifact ref, which may be gone already, and before that takes it out of the list of its
+// subject's referrers if that list is kept under a tag: some registries take no list with something in it that is gone. Many
+// delete nothing, or not for everybody. Errors are classified, see Classify.
 func (c *Client) RemoveArtifact(ctx context.Context, ref, subject name.Digest) error {
 	ctx, cancel := context.WithTimeout(ctx, c.limits.RequestTimeout.Std())
 	defer cancel()
-	err := c.pusher.Delete(ctx, ref)
-	if e, ok := errors.AsType[*transport.Error](err); ok && e.StatusCode == http.StatusNotFound {
-		err = nil
-	}
+	release, err := c.attaching.take(ctx, Name(subject))
 	if err != nil {
-		return c.writing("deleting "+Name(ref), ref.Context()).outcome(ctx, err)
+		return reading("waiting to delete "+Name(ref)).outcome(ctx, err)
 	}
-	if c.listing.by(subject.Context()) {
+	defer release()
+	if !c.listing.by(subject.Context()) {
+		if err := c.unlist(ctx, ref, subject); err != nil {
+			return err
+		}
+	}
+	err = c.pusher.Delete(ctx, ref)
+	if e, ok := errors.AsType[*transport.Error](err); ok && e.StatusCode == http.StatusNotFound {
 		return nil
 	}
-	return c.unlist(ctx, ref, subject)
+	return c.writing("deleting "+Name(ref), ref.Context()).outcome(ctx, err)
 }
 
 // unlist takes ref out of the list under the tag of subject, if there is one.
 func (c *Client) unlist(ctx context.Context, ref, subject name.Digest) error {
-	release, err := c.attaching.take(ctx, Name(subject))
-	if err != nil {
-		return reading("waiting to write the referrers of "+Name(subject)).outcome(ctx, err)
-	}
-	defer release()
 	tag, err := referrersTag(subject)
 	if err != nil {
 		return err

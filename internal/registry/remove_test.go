@@ -48,6 +48,31 @@ func TestRemoveArtifact(t *testing.T) {
 	}
 }
 
+// Registries may refuse lists with something in them that is gone, also those that others write at the same time.
+func TestWhatIsRemovedWasTakenOutOfTheListBefore(t *testing.T) {
+	store := withAPI(false)
+	seen := &requests{next: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodDelete {
+			w.WriteHeader(http.StatusMethodNotAllowed)
+			return
+		}
+		store.ServeHTTP(w, r)
+	})}
+	host := serve(t, seen)
+	c := testClient(t, Config{})
+	repo, subject := pushed(t, c, host)
+	ref, err := c.PushArtifact(t.Context(), repo, report(subject, "1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.RemoveArtifact(t.Context(), ref, repo.Digest(subject.Digest.String())); fault(err) != "Terminal RegistryRejected" {
+		t.Errorf("got %v", err)
+	}
+	if left := tagged(t, host, subject); len(left) != 0 || seen.count("DELETE", "/manifests/") != 1 {
+		t.Errorf("listed are still %v", left)
+	}
+}
+
 func TestRemoveArtifactFaults(t *testing.T) {
 	tests := map[string]struct {
 		method, part string
