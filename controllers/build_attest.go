@@ -42,7 +42,11 @@ func (run *buildRun) attest(ctx context.Context) (done, error) {
 		}
 		run.attested = append(run.attested, references(subject, statements)...)
 	}
-	return done{message: fmt.Sprintf("Signed %d attestations of %s", len(run.attested), subjectNames(subjects))}, nil
+	message := fmt.Sprintf("Signed %d attestations of %s", len(run.attested), subjectNames(subjects))
+	if a.unguarded != "" {
+		message += "; the provenance names the builder " + attest.BuilderUnguarded + ": " + a.unguarded
+	}
+	return done{message: message}, nil
 }
 
 func references(s subject, statements []pipeline.Statement) []v1alpha1.AttestationReference {
@@ -59,6 +63,8 @@ type attestor struct {
 	client *registry.Client
 	repo   name.Repository
 	mode   attest.Mode
+	// unguarded says why mode is the weaker one.
+	unguarded string
 }
 
 func (run *buildRun) newAttestor(ctx context.Context) (*attestor, error) {
@@ -66,15 +72,15 @@ func (run *buildRun) newAttestor(ctx context.Context) (*attestor, error) {
 	if err != nil {
 		return nil, err
 	}
-	guarded, err := run.guarded(ctx)
+	why, err := run.unguarded(ctx)
 	if err != nil {
 		return nil, err
 	}
-	mode := attest.ModeUnguarded
-	if guarded {
-		mode = attest.ModeIsolated
+	a := &attestor{run: run, client: client, repo: repo, mode: attest.ModeIsolated, unguarded: why}
+	if why != "" {
+		a.mode = attest.ModeUnguarded
 	}
-	return &attestor{run: run, client: client, repo: repo, mode: mode}, nil
+	return a, nil
 }
 
 // statements about one manifest.

@@ -45,14 +45,9 @@ type guards struct {
 	latest map[string]guard
 }
 
-// guarded reports whether, since before the build was made, nobody but the operator and the cluster's own controllers
-// could interfere with it: all policies of config/admission are there, unchanged, and the apiserver heeds them.
-func (run *buildRun) guarded(ctx context.Context) (bool, error) {
-	why, err := run.unguarded(ctx)
-	return err == nil && why == "", err
-}
-
-// unguarded says why a build is not guarded; empty if it is.
+// unguarded says why a build is not guarded; empty if, since before the build was made, nobody but the operator and the
+// cluster's own controllers could interfere with it: all policies of config/admission are there, unchanged, and the
+// apiserver heeds them.
 func (run *buildRun) unguarded(ctx context.Context) (why string, err error) {
 	g, err := run.guardOf(ctx, run.build.Namespace)
 	switch {

@@ -203,3 +203,8 @@ func TestAnotherBuildIsJudgedByItsOwnAge(t *testing.T) {
 		t.Errorf("a newer build: got %t, %v", ok, err)
 	}
 }
+
+func (run *buildRun) guarded(ctx context.Context) (bool, error) {
+	why, err := run.unguarded(ctx)
+	return err == nil && why == "", err
+}

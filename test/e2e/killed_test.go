@@ -17,6 +17,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/sigstore/sigstore-go/pkg/root"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
@@ -35,6 +36,7 @@ import (
 	"github.com/ibshafique/base-images/internal/config"
 	"github.com/ibshafique/base-images/internal/registry"
 	"github.com/ibshafique/base-images/internal/rules"
+	"github.com/ibshafique/base-images/internal/sign"
 	"github.com/ibshafique/base-images/internal/source"
 	"github.com/ibshafique/base-images/internal/upstream"
 )
@@ -181,6 +183,8 @@ func kindOf(r *http.Request) string {
 		return r.Method + " manifest"
 	case r.URL.Host == registryHost:
 		return r.Method + " tag"
+	case strings.HasSuffix(r.URL.Host, ".basewright.test") && slices.Contains(signers, r.URL.Host):
+		return r.Method + " " + r.URL.Host
 	}
 	// apis/<group>/<version>/namespaces/<namespace>/<resource>[/<name>[/<subresource>]]
 	rest := parts[slices.Index(parts, "namespaces")+2:]
@@ -189,6 +193,9 @@ func kindOf(r *http.Request) string {
 	}
 	return r.Method + " " + rest[0]
 }
+
+// signers are the services that the operator signs with.
+var signers = []string{"fulcio.basewright.test", "rekor.basewright.test", "timestamp.basewright.test"}
 
 // newOperatorProcess starts the operator in this process, for one namespace, as cmd/operator does it.
 func newOperatorProcess(t *testing.T, namespace string, f *fuse) (stop func()) {
@@ -214,13 +221,29 @@ func newOperatorProcess(t *testing.T, namespace string, f *fuse) (stop func()) {
 	f.mu.Unlock()
 	must(t, controllers.SetUp(ctx, mgr, controllers.Options{Config: settings, Registry: reg, Clock: clock.RealClock{},
 		Git:       source.NewResolver(source.Config{Transport: reg.HTTPClient().Transport, Dial: reg.DialContext}),
-		Upstreams: upstream.Resolver{Registry: reg}, Rules: rules.UnsafeHere{}}))
+		Upstreams: upstream.Resolver{Registry: reg}, Rules: rules.UnsafeHere{}, Signing: signing(t, mgr, settings, reg, f), Version: "v0.0.0-test"}))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		_ = mgr.Start(ctx) // Killed, it complains.
 	}()
 	return func() { cancel(); <-done }
+}
+
+// signing signs with the sandbox's Sigstore.
+func signing(t *testing.T, mgr ctrl.Manager, settings *config.Operator, reg *registry.Client, f *fuse) controllers.Signing {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(checkout, ".sandbox", "trusted_root.json"))
+	must(t, err)
+	trusted, err := root.NewTrustedRootFromJSON(raw)
+	must(t, err)
+	material := func() (root.TrustedMaterial, error) { return trusted, nil }
+	account := settings.Sigstore.ServiceAccount
+	identity := controllers.NewSignerIdentity(mgr.GetClient(), types.NamespacedName{Namespace: account.Namespace, Name: account.Name}, settings.Sigstore.Audience, clock.RealClock{})
+	signer, err := sign.New(sign.Options{FulcioURL: settings.Sigstore.FulcioURL, RekorURL: settings.Sigstore.RekorURL, TimestampURL: settings.Sigstore.TimestampURL,
+		HTTP: &http.Client{Transport: f.wrap(reg.HTTPClient().Transport)}, Token: identity.Token, Material: material, Formats: settings.Sigstore.Formats})
+	must(t, err)
+	return controllers.Signing{Signer: signer, Identity: identity, TrustRoot: material}
 }
 
 func must(t *testing.T, err error) {
@@ -347,6 +370,8 @@ func killedAt(t *testing.T, url string, f *fuse) (digest string, jobs int) {
 	if ready.Status.LatestBuild.Attempt != 1 {
 		t.Errorf("it took %d builds, want 1", ready.Status.LatestBuild.Attempt)
 	}
+	checkSignedOnce(t, ready)
+	checkAttestedOnce(t, ready)
 	return ready.Status.Image.Digest, len(before)
 }
 

@@ -298,24 +298,37 @@ func signaturesOf(t *testing.T, image *v1alpha1.BaseImage, digest string) map[v1
 		}
 		count[v1alpha1.FormatLegacy] = len(layers)
 	}
-	referrers, err := remote.Referrers(repo.Digest(digest), registryOptions(t))
+	count[v1alpha1.FormatBundle] = countReferrers(t, repo.Digest(digest), isSignature)
+	return count
+}
+
+func countReferrers(t *testing.T, ref name.Digest, is func(v1.Descriptor) bool) int {
+	t.Helper()
+	referrers, err := remote.Referrers(ref, registryOptions(t))
 	if err != nil {
-		t.Fatalf("reading the referrers of %s: %v", digest, err)
+		t.Fatalf("reading the referrers of %s: %v", ref, err)
 	}
 	index, err := referrers.IndexManifest()
 	if err != nil {
 		t.Fatal(err)
 	}
+	n := 0
 	for _, d := range index.Manifests {
-		if isSignature(d) {
-			count[v1alpha1.FormatBundle]++
+		if is(d) {
+			n++
 		}
 	}
-	return count
+	return n
 }
 
+const bundlePredicate = "dev.sigstore.bundle.predicateType"
+
 func isSignature(d v1.Descriptor) bool {
-	return d.Annotations["dev.sigstore.bundle.predicateType"] == "https://sigstore.dev/cosign/sign/v1"
+	return d.Annotations[bundlePredicate] == "https://sigstore.dev/cosign/sign/v1"
+}
+
+func isAttestation(d v1.Descriptor) bool {
+	return d.Annotations[bundlePredicate] != "" && !isSignature(d)
 }
 
 // checkSignedOnce fails if a digest of an image has not exactly one signature in each format.
@@ -326,6 +339,33 @@ func checkSignedOnce(t *testing.T, image *v1alpha1.BaseImage) {
 			if n != 1 {
 				t.Errorf("%s has %d signatures in the format %s, want 1", subject, n, format)
 			}
+		}
+	}
+}
+
+// checkAttestedOnce fails if what is attested of a digest is not what the status says, once in each format.
+func checkAttestedOnce(t *testing.T, image *v1alpha1.BaseImage) {
+	t.Helper()
+	want := map[string]int{}
+	for _, a := range image.Status.Image.Signature.Attestations {
+		want[a.Subject]++
+	}
+	repo, err := name.NewRepository(image.Spec.Output.Repository)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for subject, digest := range digestsOf(t, image) {
+		img, err := remote.Image(repo.Tag(strings.Replace(digest, ":", "-", 1)+".att"), registryOptions(t))
+		if err != nil {
+			t.Errorf("reading the attestations of %s: %v", subject, err)
+			continue
+		}
+		layers, err := img.Layers()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bundles := countReferrers(t, repo.Digest(digest), isAttestation); len(layers) != want[subject] || bundles != want[subject] {
+			t.Errorf("%s has %d attestations in its tag and %d bundles, want %d", subject, len(layers), bundles, want[subject])
 		}
 	}
 }
