@@ -165,6 +165,8 @@ type buildRun struct {
 	built, scanned evidence
 	// attested are the statements that were signed.
 	attested []v1alpha1.AttestationReference
+	// verified is when all of that was read back last.
+	verified time.Time
 	signing  *signing
 	// superseded says that a newer build takes this one's place. A pod that claims it is not believed.
 	superseded bool

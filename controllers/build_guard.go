@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/ibshafique/base-images/config/admission"
+	"github.com/ibshafique/base-images/internal/config"
 	"github.com/ibshafique/base-images/internal/job"
 )
 
@@ -49,6 +50,9 @@ type guards struct {
 // cluster's own controllers could interfere with it: all policies of config/admission are there, unchanged, and the
 // apiserver heeds them.
 func (run *buildRun) unguarded(ctx context.Context) (why string, err error) {
+	if account := run.Config.Sigstore.ServiceAccount; account != config.Default().Sigstore.ServiceAccount {
+		return fmt.Sprintf("the policy basewright-signer guards another ServiceAccount than %s/%s, which sigstore.serviceAccount names", account.Namespace, account.Name), nil
+	}
 	g, err := run.guardOf(ctx, run.build.Namespace)
 	switch {
 	case err != nil:

@@ -18,6 +18,7 @@ import (
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
 	"github.com/ibshafique/base-images/config/admission"
+	"github.com/ibshafique/base-images/internal/config"
 )
 
 var madeAt = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
@@ -40,7 +41,7 @@ func guardedRun(t *testing.T, guards []admission.Guard, answer error) (run *buil
 		},
 	}).Build()
 	build := &v1alpha1.BaseImageBuild{ObjectMeta: metav1.ObjectMeta{Namespace: "images", Name: "wolfi-1-ab12cd", CreationTimestamp: metav1.NewTime(madeAt)}}
-	return &buildRun{BuildReconciler: &BuildReconciler{Client: c, Live: c, Clock: clocktesting.NewFakePassiveClock(madeAt.Add(time.Hour))}, build: build}, asked
+	return &buildRun{BuildReconciler: &BuildReconciler{Config: config.Default(), Client: c, Live: c, Clock: clocktesting.NewFakePassiveClock(madeAt.Add(time.Hour))}, build: build}, asked
 }
 
 func readGuard(guards []admission.Guard, name string, into client.Object) error {
@@ -207,4 +208,14 @@ func TestAnotherBuildIsJudgedByItsOwnAge(t *testing.T) {
 func (run *buildRun) guarded(ctx context.Context) (bool, error) {
 	why, err := run.unguarded(ctx)
 	return err == nil && why == "", err
+}
+
+// The policies know one ServiceAccount that signs.
+func TestAnotherServiceAccountIsNotGuarded(t *testing.T) {
+	cfg := config.Default()
+	cfg.Sigstore.ServiceAccount.Name = "mine"
+	run := &buildRun{BuildReconciler: &BuildReconciler{Config: cfg}}
+	if why, err := run.unguarded(t.Context()); err != nil || !strings.Contains(why, "basewright-system/mine") {
+		t.Errorf("got %q, %v", why, err)
+	}
 }

@@ -23,6 +23,7 @@ type memory struct {
 	digests        map[string]string
 	built, scanned evidence
 	attested       []v1alpha1.AttestationReference
+	verified       time.Time
 	resumed        time.Time
 	// ended says that the end of the build was written; nothing else is remembered then.
 	ended bool
@@ -43,15 +44,25 @@ func (run *buildRun) recall() []done {
 		return nil
 	}
 	run.digests, run.resumed = m.digests, m.resumed
-	run.built, run.scanned, run.attested = m.built, m.scanned, m.attested
+	run.built, run.scanned, run.attested, run.verified = m.built, m.scanned, m.attested, m.verified
 	copyFindings(&run.build.Status, &m.status)
 	return slices.Clone(m.done)
 }
 
 func (run *buildRun) remember(all []done) {
-	m := memory{done: slices.Clone(all), digests: run.digests, resumed: run.resumed, built: run.built, scanned: run.scanned, attested: run.attested}
+	m := memory{done: slices.Clone(all), digests: run.digests, resumed: run.resumed, built: run.built, scanned: run.scanned, attested: run.attested, verified: run.verified}
 	copyFindings(&m.status, &run.build.Status)
 	run.memory.Add(run.build.UID, m)
+}
+
+// unremember has the next pass look at a phase again, and at those behind it.
+func (run *buildRun) unremember(condition string) {
+	m, ok := run.memory.Get(run.build.UID)
+	i := slices.IndexFunc(run.phases(), func(p phase) bool { return p.condition == condition })
+	if ok && i >= 0 && i < len(m.done) {
+		m.done = slices.Clone(m.done[:i])
+		run.memory.Add(run.build.UID, m)
+	}
 }
 
 // forget keeps nothing of a build whose end was written but that.

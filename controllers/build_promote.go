@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
@@ -21,6 +22,9 @@ func (run *buildRun) promote(ctx context.Context) (done, error) {
 	if err := run.refuseSharedTags(ctx); err != nil {
 		return done{}, err
 	}
+	if err := run.verifiedLately(ctx); err != nil {
+		return done{}, err
+	}
 	client, repo, err := run.output(ctx)
 	if err != nil {
 		return done{}, err
@@ -33,6 +37,17 @@ func (run *buildRun) promote(ctx context.Context) (done, error) {
 		return done{}, err
 	}
 	return done{message: fmt.Sprintf("%s:%s is %s", repo, tagList(run.build.Spec.Output.Tags), run.build.Status.Digest)}, nil
+}
+
+// verifiedFor is how long what was read back counts: a promotion may have waited for a registry or a tag since.
+const verifiedFor = time.Minute
+
+func (run *buildRun) verifiedLately(ctx context.Context) error {
+	if run.Clock.Since(run.verified) < verifiedFor {
+		return nil
+	}
+	_, err := run.verify(ctx)
+	return err
 }
 
 // stillWanted asks the apiserver once more for the build: one that was deleted while its images were checked must not

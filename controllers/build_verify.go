@@ -17,7 +17,7 @@ import (
 )
 
 // verify reads back every signature and attestation, and verifies them as admission does: what it would refuse is not
-// promoted. What a registry has lost since it was pushed fails the build, which is then retried.
+// promoted. What is not there, because a registry is behind, or somebody removes it, is signed again by the next pass.
 func (run *buildRun) verify(ctx context.Context) (done, error) {
 	s, err := run.signer(ctx)
 	if err != nil {
@@ -36,20 +36,23 @@ func (run *buildRun) verify(ctx context.Context) (done, error) {
 	subjects := run.subjects()
 	for _, subject := range subjects {
 		if err := back.subject(ctx, subject, run.attested); err != nil {
-			return done{}, fmt.Errorf("verifying %s: %w", subject.name, lost(err))
+			return done{}, run.signAgain(fmt.Errorf("verifying %s: %w", subject.name, err))
 		}
 	}
+	run.verified = run.Clock.Now()
 	run.build.Status.Signature = run.signature(back, s.identity)
 	return done{message: fmt.Sprintf("Verified the signatures of %s and %d attestations, by %s of %s",
 		subjectNames(subjects), len(back.attestations), s.identity.Subject, s.identity.Issuer)}, nil
 }
 
-// lost makes a terminal fault one that another attempt may survive: it signs again what is gone.
-func lost(err error) error {
+// signAgain makes what does not verify a reason to go through the phases of signing again, which leave alone what is good,
+// until the build's time is over.
+func (run *buildRun) signAgain(err error) error {
 	if !pipeline.IsTerminal(err) {
 		return err
 	}
-	return &pipeline.Terminal{Reason: reasonOf(err), Retryable: true, Err: plain{err}}
+	run.unremember(v1alpha1.ConditionAttested)
+	return &pipeline.Transient{Reason: reasonOf(err), Err: plain{err}}
 }
 
 // readBack is what was found and verified in the registry.
@@ -111,7 +114,7 @@ func (b *readBack) statement(want v1alpha1.AttestationReference, found []verify.
 func (b *readBack) everyFormat(found []verify.Evidence, what string) error {
 	for _, format := range b.formats {
 		if !slices.ContainsFunc(found, func(e verify.Evidence) bool { return e.Format == format }) {
-			return pipeline.Terminalf(pipeline.ReasonSignatureMissing, "%s in the format %s is not in %s any more: find out who removes it", what, format, registry.RepositoryName(b.repo))
+			return pipeline.Terminalf(pipeline.ReasonSignatureMissing, "%s in the format %s is not found in %s: the registry is behind, somebody removes it, or there are more than limits.signatures allows", what, format, registry.RepositoryName(b.repo))
 		}
 	}
 	slices.SortStableFunc(found, func(x, y verify.Evidence) int { return cmp.Compare(x.Format, y.Format) })
@@ -122,6 +125,9 @@ func (b *readBack) everyFormat(found []verify.Evidence, what string) error {
 func (run *buildRun) signature(b readBack, by verify.Identity) *v1alpha1.ImageSignature {
 	ref := run.build.Spec.Output.Repository + "@" + run.build.Status.Digest
 	as := "--certificate-identity=" + by.Subject + " --certificate-oidc-issuer=" + by.Issuer
+	if b.index.LogIndex == nil { // Without a log, a timestamp authority says when it was signed.
+		as += " --insecure-ignore-tlog --use-signed-timestamps"
+	}
 	return &v1alpha1.ImageSignature{
 		Identity:           b.index.Identity,
 		Issuer:             b.index.Issuer,

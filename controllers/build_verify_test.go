@@ -9,12 +9,14 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	fakeregistry "github.com/google/go-containerregistry/pkg/registry"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"k8s.io/utils/clock"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
 	"github.com/ibshafique/base-images/internal/attest"
@@ -56,7 +58,7 @@ func newPublished(t *testing.T) *publishedBuild {
 	build.Spec.Output.Repository = p.repo.String()
 	build.Status.Platforms = []v1alpha1.PlatformImage{{Platform: "linux/amd64", Digest: p.push()}}
 	build.Status.Digest = p.push()
-	p.run = &buildRun{BuildReconciler: &BuildReconciler{Registry: client, Config: cfg, inspecting: make(chan struct{}, 1),
+	p.run = &buildRun{BuildReconciler: &BuildReconciler{Registry: client, Config: cfg, inspecting: make(chan struct{}, 1), memory: newMemory(), Clock: clock.RealClock{},
 		Signing: p.signing(sigstoretest.New(t), cfg)}, build: build}
 	p.publish()
 	return p
@@ -136,38 +138,36 @@ func TestWhatDoesNotVerifyIsNotPromoted(t *testing.T) {
 	tests := map[string]struct {
 		change func(*publishedBuild)
 		reason string
-		// waits says that the same attempt goes on.
-		waits bool
-		says  string
+		says   string
 	}{
 		"all is there": {change: func(*publishedBuild) {}},
 		"the tag with the signature of the index is gone": {func(p *publishedBuild) { p.remove(p.repo.Tag(tagOf(index(p), ".sig"))) },
-			pipeline.ReasonSignatureMissing, false, "Legacy"},
+			pipeline.ReasonSignatureMissing, "Legacy"},
 		"the bundle with the signature of a platform is gone": {func(p *publishedBuild) { p.removeReferrers(platform(p), pipeline.PredicateSignature) },
-			pipeline.ReasonSignatureMissing, false, "Bundle"},
+			pipeline.ReasonSignatureMissing, "Bundle"},
 		"the tag with the attestations of a platform is gone": {func(p *publishedBuild) { p.remove(p.repo.Tag(tagOf(platform(p), ".att"))) },
-			pipeline.ReasonSignatureMissing, false, pipeline.PredicateSPDX},
+			pipeline.ReasonSignatureMissing, pipeline.PredicateSPDX},
 		"all attestations of the index are gone": {func(p *publishedBuild) {
 			p.remove(p.repo.Tag(tagOf(index(p), ".att")))
 			p.removeReferrers(index(p), pipeline.PredicateSPDX)
-		}, pipeline.ReasonAttestationMissing, false, "index"},
+		}, pipeline.ReasonAttestationMissing, "index"},
 		"an attestation is another one": {func(p *publishedBuild) {
 			p.run.attested[0].Digest = "sha256:" + strings.Repeat("0", 64)
-		}, pipeline.ReasonSignatureMissing, false, pipeline.PredicateSPDX},
+		}, pipeline.ReasonSignatureMissing, pipeline.PredicateSPDX},
 		"the platform was never signed": {func(p *publishedBuild) {
 			p.run.build.Status.Platforms[0].Digest = p.push()
-		}, pipeline.ReasonSignatureMissing, false, "linux/amd64"},
+		}, pipeline.ReasonSignatureMissing, "linux/amd64"},
 		"the signature is that of another digest": {func(p *publishedBuild) {
 			img, err := remote.Image(p.repo.Tag(tagOf(platform(p), ".sig")))
 			p.check(err)
 			p.check(remote.Write(p.repo.Tag(tagOf(index(p), ".sig")), img))
 			p.removeReferrers(index(p), pipeline.PredicateSignature)
-		}, pipeline.ReasonSignatureInvalid, false, "index"},
+		}, pipeline.ReasonSignatureInvalid, "index"},
 		"another Sigstore is trusted now": {func(p *publishedBuild) {
 			p.run.Signing = p.signing(sigstoretest.New(p.t), p.run.Config)
 			p.run.signing = nil
-		}, pipeline.ReasonSignatureInvalid, false, "linux/amd64"},
-		"the registry is away": {func(p *publishedBuild) { p.away = true }, pipeline.ReasonRegistryUnavailable, true, ""},
+		}, pipeline.ReasonSignatureInvalid, "linux/amd64"},
+		"the registry is away": {func(p *publishedBuild) { p.away = true }, pipeline.ReasonRegistryUnavailable, ""},
 	}
 	for desc, tt := range tests {
 		t.Run(desc, func(t *testing.T) {
@@ -181,13 +181,49 @@ func TestWhatDoesNotVerifyIsNotPromoted(t *testing.T) {
 			if err == nil || reasonOf(err) != tt.reason || !strings.Contains(err.Error(), tt.says) {
 				t.Fatalf("got %v, want %s", err, tt.reason)
 			}
-			if pipeline.IsTransient(err) != tt.waits || pipeline.IsRetryable(err) == tt.waits {
-				t.Errorf("transient: %t, retryable: %t", pipeline.IsTransient(err), pipeline.IsRetryable(err))
+			if !pipeline.IsTransient(err) {
+				t.Errorf("the build has failed: %v", err)
 			}
 			if p.run.build.Status.Signature != nil {
 				t.Errorf("the status has the signature %+v", p.run.build.Status.Signature)
 			}
 		})
+	}
+}
+
+// What is gone is signed again, as the pass after does it.
+func TestWhatIsLostIsSignedAgain(t *testing.T) {
+	p := newPublished(t)
+	p.remove(p.repo.Tag(tagOf(p.run.build.Status.Digest, ".sig")))
+	all := make([]done, len(p.run.phases())-2)
+	p.run.remember(all)
+	if _, err := p.run.verify(t.Context()); err == nil {
+		t.Fatal("it verifies without its signature")
+	}
+	if got := p.run.phases()[len(p.run.recall())].condition; got != v1alpha1.ConditionAttested {
+		t.Errorf("the next pass begins with %s", got)
+	}
+	if _, err := p.run.sign(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, err := p.run.verify(t.Context())
+	p.checkSignature(err)
+}
+
+// A promotion that has waited looks once more.
+func TestWhatWasVerifiedLongAgoIsVerifiedAgain(t *testing.T) {
+	p := newPublished(t)
+	now := clocktesting.NewFakePassiveClock(time.Now())
+	p.run.Clock = now
+	_, err := p.run.verify(t.Context())
+	p.checkSignature(err)
+	p.remove(p.repo.Tag(tagOf(p.run.build.Status.Digest, ".sig")))
+	if err := p.run.verifiedLately(t.Context()); err != nil {
+		t.Errorf("at once: %v", err)
+	}
+	now.SetTime(now.Now().Add(time.Minute))
+	if err := p.run.verifiedLately(t.Context()); err == nil || reasonOf(err) != pipeline.ReasonSignatureMissing {
+		t.Errorf("a minute later: %v", err)
 	}
 }
 

@@ -83,6 +83,7 @@ type Output struct {
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=128
 // +kubebuilder:validation:Pattern=`^[A-Za-z0-9_][A-Za-z0-9._-]*$`
+// +kubebuilder:validation:XValidation:rule="!self.matches('^sha256-[0-9a-f]{64}')",message="must not begin with sha256- and a digest: such tags hold signatures and attestations",reason=FieldValueInvalid
 type Tag string
 
 // RefreshPolicy says what a build does with the references in the Dockerfile.

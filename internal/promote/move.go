@@ -4,6 +4,7 @@ package promote
 import (
 	"context"
 	"errors"
+	"regexp"
 
 	"github.com/google/go-containerregistry/pkg/name"
 
@@ -39,9 +40,16 @@ func Move(ctx context.Context, client *registry.Client, repo name.Repository, di
 	return nil
 }
 
+// signatureTag is a tag of cosign's, or one that lists referrers.
+var signatureTag = regexp.MustCompile(`^sha256-[0-9a-f]{64}`)
+
 func parse(repo name.Repository, tags []string) ([]name.Tag, error) {
 	var out []name.Tag
 	for _, t := range tags {
+		if signatureTag.MatchString(t) {
+			return nil, pipeline.Terminalf(pipeline.ReasonOutputInvalid,
+				"spec.output.tags: %q is where signatures and attestations of an image are kept: use a tag that does not begin with sha256- and a digest", t)
+		}
 		parsed, err := name.NewTag(repo.Name() + ":" + t)
 		if err != nil || parsed.TagStr() != t {
 			return nil, pipeline.Terminalf(pipeline.ReasonOutputInvalid,

@@ -135,6 +135,8 @@ func TestMoveRefuses(t *testing.T) {
 		"a malformed tag, before another moves": {tags: []string{"3", "a b"}, want: "Terminal OutputInvalid"},
 		"a tag that is a path":                  {tags: []string{"a/b"}, want: "Terminal OutputInvalid"},
 		"a tag that is a digest":                {tags: []string{"3@" + absent}, want: "Terminal OutputInvalid"},
+		"a tag of signatures":                   {tags: []string{"3", "sha256-" + absent[7:] + ".sig"}, want: "Terminal OutputInvalid"},
+		"a tag of referrers":                    {tags: []string{"sha256-" + absent[7:]}, want: "Terminal OutputInvalid"},
 		"an empty tag":                          {tags: []string{""}, want: "Terminal OutputInvalid"},
 		"a tag that must not move": {tags: []string{"3"}, want: "Terminal TagImmutable", hook: func(w http.ResponseWriter, _ string) bool {
 			w.WriteHeader(http.StatusPreconditionFailed)

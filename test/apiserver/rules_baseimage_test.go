@@ -113,6 +113,7 @@ func baseImageStatusRules() map[string]rule {
 		"tags that moved are different":             {field: "status.image.tags", keyword: "unique", blames: "status.image.tags[1]", good: items(2, tag), bad: []any{"a", "a"}, says: "Duplicate"},
 		"a tag that moved is not empty":             {field: "status.image.tags[0]", keyword: "minLength", good: "a", bad: "", says: "1"},
 		"a tag that moved is short":                 {field: "status.image.tags[0]", keyword: "maxLength", good: text(128), bad: text(129), says: "128"},
+		"a tag that moved has no signatures":        {field: "status.image.tags[0]", keyword: "rule 0", good: "sha256-1", bad: "sha256-" + digest[7:], says: "hold signatures"},
 		"a tag that moved is a tag":                 {field: "status.image.tags[0]", keyword: "pattern", good: "_", bad: "-", says: "should match"},
 		"two platforms were built":                  {field: "status.image.platforms", keyword: "maxItems", good: items(2, platform), bad: items(3, platform), says: "2"},
 		"the architectures are short":               {field: "status.image.architectures", keyword: "maxLength", good: text(64), bad: text(65), says: "64"},

@@ -95,6 +95,7 @@ func sharedRules() map[string]rule {
 		"there are at most 16 tags":              {field: "spec.output.tags", keyword: "maxItems", good: items(16, tag), bad: items(17, tag), says: "16"},
 		"tags are different":                     {field: "spec.output.tags", keyword: "unique", blames: "spec.output.tags[1]", good: items(2, tag), bad: []any{"a", "a"}, says: "Duplicate"},
 		"a tag is not empty":                     {field: "spec.output.tags[0]", keyword: "minLength", good: "a", bad: "", says: "1"},
+		"a tag is not one of signatures":         {field: "spec.output.tags[0]", keyword: "rule 0", good: "sha256-1", bad: "sha256-" + digest[7:] + ".sig", says: "hold signatures"},
 		"a tag is short":                         {field: "spec.output.tags[0]", keyword: "maxLength", good: text(128), bad: text(129), says: "128"},
 		"a tag does not start with a dot":        {field: "spec.output.tags[0]", keyword: "pattern", good: "_1.2-x", bad: ".x", says: "should match"},
 		"a tag has no slash":                     {field: "spec.output.tags[0]", keyword: "pattern", good: "V1", bad: "a/b", says: "should match"},
