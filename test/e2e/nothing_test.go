@@ -31,7 +31,7 @@ func TestABuildFindsNothingToSteal(t *testing.T) {
 		"RUN test ! -e /var/run/secrets && test ! -e /run/secrets && test ! -e /push-credentials && test ! -e /git-credentials && test ! -e /input\n"+
 		"RUN test ! -e /kaniko/.docker/config.json && test ! -e /root/.docker\n"+
 		"RUN ! cat /proc/*/environ | tr '\\0' '\\n' | grep -v ^DOCKER_CREDENTIAL_GCR_CONFIG= | grep -iE 'token|password|secret|credential|sigstore'\n"+
-		"RUN ! grep -rlE 'eyJhbGciOi|BEGIN (EC |RSA )?PRIVATE KEY' /workspace /tmp /etc /home /root 2>/dev/null\n"+
+		"RUN ! grep -rlE 'eyJ[h]bGciOi|BEGIN .*PRIVATE [K]EY' /workspace /tmp /etc /home /root 2>/dev/null\n"+
 		"RUN ! grep -E 'kubernetes.io~(secret|projected)' /proc/mounts\n"+
 		"RUN ! timeout 10 wget -q -O - "+metadataURL+"\n"+
 		"RUN ! timeout 10 wget -q -O - http://169.254.169.254/computeMetadata/v1/instance/service-accounts/default/token\n"+
