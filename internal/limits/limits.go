@@ -116,12 +116,14 @@ type Scan struct {
 
 // Signatures bounds what is signed, and what is read of signatures and attestations.
 type Signatures struct {
-	// StatementBytes of one attestation, before it is encoded. Default: 16Mi; at most 64Mi.
+	// StatementBytes of one attestation, before it is encoded. Four times as much is kept of all that are valid, of one
+	// predicate type, digest and format. Default: 16Mi; at most 64Mi.
 	StatementBytes Bytes `json:"statementBytes,omitzero"`
 	// Tried is how many signatures, or attestations of one predicate type, are verified of one digest and format before
 	// it counts as not signed. Default: 64; at most 1024.
 	Tried int `json:"tried,omitzero"`
-	// Referrers of one digest that are looked at. Default: 1024; at most 16384.
+	// Referrers of one digest that are looked at, the newest of those that do not say that they are something else.
+	// Default: 1024; at most 16384.
 	Referrers int `json:"referrers,omitzero"`
 	// RequestTimeout of one request to Fulcio, Rekor or the timestamp authority. Default: 30s; at most 5m.
 	RequestTimeout Duration `json:"requestTimeout,omitzero"`

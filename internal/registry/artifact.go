@@ -184,6 +184,8 @@ func (w ArtifactWant) parse(doing string, found Manifest) (*v1.Manifest, error) 
 		return nil, invalid("it is not about %s", w.Subject)
 	case len(m.Layers) != 1 || string(m.Layers[0].MediaType) != w.Type:
 		return nil, invalid("it does not have exactly one layer of its type")
+	case m.Layers[0].Digest == v1.Hash{}:
+		return nil, invalid("its layer has no digest")
 	}
 	return m, w.fits(doing, m.Layers[0].Size)
 }
@@ -199,10 +201,13 @@ func (w ArtifactWant) fits(doing string, size int64) error {
 }
 
 // Blob reads a small blob of repo whole, checked against the size and the digest that desc says. One with more than limit
-// bytes is Terminal with reason ImageTooLarge, and not asked for. Other errors are classified, see Classify.
+// bytes is Terminal with reason ImageTooLarge, and one without a digest with reason ImageInvalid; neither is asked for.
+// Other errors are classified, see Classify.
 func (c *Client) Blob(ctx context.Context, repo name.Repository, desc v1.Descriptor, limit int64) ([]byte, error) {
 	doing := "reading blob " + desc.Digest.String() + " of " + RepositoryName(repo)
 	switch {
+	case desc.Digest == v1.Hash{}:
+		return nil, pipeline.Terminalf(pipeline.ReasonImageInvalid, "reading a blob of %s: what lists it does not give its digest", RepositoryName(repo))
 	case desc.Size < 0:
 		return nil, pipeline.Terminalf(pipeline.ReasonImageInvalid, "%s: it says that it has %d bytes", doing, desc.Size)
 	case desc.Size > limit:

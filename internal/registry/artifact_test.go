@@ -419,7 +419,10 @@ func TestReadArtifactTakesOnlyWhatIsWanted(t *testing.T) {
 		"a layer of other type": {change: func(m string) string { return strings.Replace(m, reportType, "text/html", 1) }, fault: "Terminal ReportInvalid"},
 		"less than it says":     {change: func(m string) string { return strings.Replace(m, `"size":5`, `"size":6`, 1) }, want: func(w *ArtifactWant) { w.Limit = 6 }, fault: "Terminal ReportInvalid"},
 		"more than it says":     {change: func(m string) string { return strings.Replace(m, `"size":5`, `"size":4`, 1) }, fault: "Terminal ReportInvalid"},
-		"less than nothing":     {change: func(m string) string { return strings.Replace(m, `"size":5`, `"size":-5`, 1) }, fault: "Terminal ReportInvalid"},
+		"a layer without a digest": {change: func(m string) string {
+			return strings.Replace(m, `"digest":"`+layer[strings.Index(layer, "sha256:"):][:71]+`",`, "", 1)
+		}, fault: "Terminal ReportInvalid"},
+		"less than nothing": {change: func(m string) string { return strings.Replace(m, `"size":5`, `"size":-5`, 1) }, fault: "Terminal ReportInvalid"},
 		"a layer that is gone": {change: func(m string) string {
 			return strings.Replace(m, layer[strings.Index(layer, "sha256:"):][:71], someDigest, 1)
 		},

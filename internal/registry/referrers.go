@@ -72,19 +72,19 @@ func (c *Client) lists(ctx context.Context, subject name.Digest, digest v1.Hash)
 }
 
 // Referrers lists what refers to subject, in no order, by the referrers API or by the tag that stands for it; a subject
-// that the registry does not have has none. At most most of them are returned, each digest once, and how many the list
-// has. What a descriptor says of a manifest is a hint: some registries leave out its artifact type, or give that of its
-// config. Those that are no descriptors are left out. Errors are classified, see Classify; what is no list is Terminal with
-// reason ImageInvalid.
+// that the registry does not have has none. The first of them are returned, at most most, each digest once, and how many entries
+// the list has, which is bounded by Limits.ManifestBytes. What a descriptor says of a manifest is a hint: some registries
+// leave out its artifact type, or give that of its config. Those that are no descriptors are left out. Errors are
+// classified, see Classify; what is no list is Terminal with reason ImageInvalid.
 func (c *Client) Referrers(ctx context.Context, subject name.Digest, most int) (found []v1.Descriptor, listed int, err error) {
 	list, err := c.readReferrers(ctx, subject)
 	seen := map[v1.Hash]struct{}{}
-	for _, raw := range list[:min(most, len(list))] {
+	for _, raw := range list {
 		var d v1.Descriptor
 		if json.Unmarshal(raw, &d) != nil || d.Digest.Hex == "" {
 			continue
 		}
-		if _, again := seen[d.Digest]; !again {
+		if _, again := seen[d.Digest]; !again && len(found) < most {
 			seen[d.Digest] = struct{}{}
 			found = append(found, d)
 		}

@@ -152,6 +152,7 @@ func TestASmallBlobIsReadWhole(t *testing.T) {
 		"over the limit":            {limit: 9, want: "Terminal " + pipeline.ReasonImageTooLarge},
 		"longer than it is said":    {change: func(d *v1.Descriptor) { d.Size-- }, limit: 10, want: "Terminal " + pipeline.ReasonReportInvalid},
 		"shorter than it is said":   {change: func(d *v1.Descriptor) { d.Size++ }, limit: 99, want: "Terminal " + pipeline.ReasonReportInvalid},
+		"without a digest":          {change: func(d *v1.Descriptor) { d.Digest = v1.Hash{} }, limit: 99, want: "Terminal " + pipeline.ReasonImageInvalid},
 		"of less than nothing":      {change: func(d *v1.Descriptor) { d.Size = -1 }, limit: 10, want: "Terminal " + pipeline.ReasonImageInvalid},
 		"that the registry has not": {change: func(d *v1.Descriptor) { d.Digest.Hex = strings.Repeat("0", 64) }, limit: 10, want: "Terminal " + pipeline.ReasonImageNotFound},
 	}
@@ -192,5 +193,17 @@ func TestAListThatIsTooLongDoesNotStopAPush(t *testing.T) {
 	}
 	if _, _, err := c.Referrers(t.Context(), repo.Digest(subject.Digest.String()), 10); fault(err) != "Terminal "+pipeline.ReasonImageTooLarge {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestWhatIsNoReferrerTakesNoRoom(t *testing.T) {
+	host := serve(t, afterPing(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/vnd.oci.image.index.v1+json")
+		_, _ = io.WriteString(w, list("null,7,"+entries(1, 1)+","+entries(1, 1)+","+entries(2, 2)))
+	}))
+	c := testClient(t, Config{})
+	found, listed, err := c.Referrers(t.Context(), must(c.Repository(host+"/x")).Digest(someDigest), 2)
+	if err != nil || listed != 6 || len(found) != 2 || found[0].Digest == found[1].Digest {
+		t.Errorf("got %v of %d: %v", found, listed, err)
 	}
 }

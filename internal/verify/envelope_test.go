@@ -223,6 +223,7 @@ func TestReferrersAreOrderedByWhatTheySay(t *testing.T) {
 	}
 	got := ""
 	for _, d := range s.order([]v1.Descriptor{
+		of("9", "", createdAnnotation, "2999-01-01T00:00:00Z"),
 		{Digest: v1.Hash{Hex: "8"}},
 		of("7", "application/vnd.oci.empty.v1+json", createdAnnotation, "2026-01-01T00:00:00Z"),
 		of("x", "application/vnd.example.report+json", bundlePredicateAnnotation, provenance),
@@ -238,7 +239,7 @@ func TestReferrersAreOrderedByWhatTheySay(t *testing.T) {
 	}) {
 		got += d.Digest.Hex
 	}
-	if got != "12345678" {
+	if got != "123456789" {
 		t.Errorf("the order is %s", got)
 	}
 }

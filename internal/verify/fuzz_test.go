@@ -18,7 +18,7 @@ import (
 func offline(t testing.TB, w *world, predicateType string) *search {
 	t.Helper()
 	v := newVerifier(t, w, limits.Signatures{})
-	return &search{core: must(newCore(w, v.identities)), digest: must(v1.NewHash(otherDigest)), want: want{predicateType: predicateType}, limits: v.limits}
+	return &search{core: must(newCore(w, v.identities)), digest: must(v1.NewHash(otherDigest)), want: want{predicateType: predicateType}, limits: v.limits, now: v.now}
 }
 
 // simpleOf verifies a signature in a tag from its parts.

@@ -66,7 +66,7 @@ func (s *search) layers(m *v1.Manifest) []v1.Descriptor {
 		return !s.want.simple && cmp.Or(l.Annotations[predicateAnnotation], s.want.predicateType) != s.want.predicateType
 	})
 	slices.Reverse(layers)
-	return layers
+	return slices.DeleteFunc(layers, s.again)
 }
 
 func (s *search) layer(ctx context.Context, layer v1.Descriptor) (Attestation, error) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -24,6 +25,9 @@ const (
 	statementContent = "dsse-envelope"
 )
 
+// clockSkew is how far the clock of whoever made a bundle may be ahead.
+const clockSkew = 5 * time.Minute
+
 // bundleType begins the media types of Sigstore bundles of all versions.
 const bundleType = "application/vnd.dev.sigstore.bundle"
 
@@ -36,21 +40,24 @@ func isBundle(mediaType string) bool {
 
 // referrers looks into the bundles that refer to the digest.
 func (s *search) referrers(ctx context.Context) error {
-	found, listed, err := s.client.Referrers(ctx, s.ref, s.limits.Referrers)
+	// All that fit into a manifest: the first ones of a list are any, those that matter are known when they are in order.
+	found, _, err := s.client.Referrers(ctx, s.ref, math.MaxInt)
 	if err != nil {
 		return s.fail("the list of referrers", err)
 	}
-	s.listed = listed
-	return s.each(ctx, s.order(found), s.referrer)
+	found = s.order(found)
+	s.listed = len(found)
+	return s.each(ctx, found[:min(len(found), s.limits.Referrers)], s.referrer)
 }
 
 // order leaves out what says that it is something else, and begins with what looks most like what is wanted, newest first.
 func (s *search) order(found []v1.Descriptor) []v1.Descriptor {
+	latest := s.now().Add(clockSkew)
 	found = slices.DeleteFunc(found, func(d v1.Descriptor) bool {
 		return !isBundle(d.ArtifactType) && !slices.Contains(vagueTypes, d.ArtifactType) || s.other(d.Annotations)
 	})
 	slices.SortStableFunc(found, func(a, b v1.Descriptor) int {
-		return cmp.Or(cmp.Compare(s.likeness(b), s.likeness(a)), created(b).Compare(created(a)), strings.Compare(a.Digest.String(), b.Digest.String()))
+		return cmp.Or(cmp.Compare(s.likeness(b), s.likeness(a)), created(b, latest).Compare(created(a, latest)), strings.Compare(a.Digest.String(), b.Digest.String()))
 	})
 	return found
 }
@@ -71,9 +78,10 @@ func (s *search) likeness(d v1.Descriptor) int {
 	return 0
 }
 
-func created(d v1.Descriptor) time.Time {
+// created is when a bundle says that it was made. Whoever pushes it may say anything: a time after latest counts as none.
+func created(d v1.Descriptor, latest time.Time) time.Time {
 	at, err := time.Parse(time.RFC3339, d.Annotations[createdAnnotation])
-	if err != nil {
+	if err != nil || at.After(latest) {
 		return time.Time{}
 	}
 	return at
@@ -92,6 +100,8 @@ func (s *search) referrer(ctx context.Context, d v1.Descriptor) (Attestation, er
 		return Attestation{}, errOther
 	case len(m.Layers) != 1:
 		return Attestation{}, invalid("it has %d layers instead of one", len(m.Layers))
+	case s.again(v1.Descriptor{Digest: m.Layers[0].Digest, Size: m.Layers[0].Size}):
+		return Attestation{}, errOther
 	}
 	raw, err := s.client.Blob(ctx, s.ref.Context(), m.Layers[0], s.envelopeBytes())
 	if err != nil {

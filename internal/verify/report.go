@@ -78,7 +78,7 @@ func bounds(searches []*search) string {
 			fmt.Fprintf(&out, "; of %d in format %s, limits.signatures.tried let the first %d be tried", s.candidates, s.format, s.limits.Tried)
 		}
 		if s.listed > s.limits.Referrers {
-			fmt.Fprintf(&out, "; of %d referrers, limits.signatures.referrers let the first %d be looked at", s.listed, s.limits.Referrers)
+			fmt.Fprintf(&out, "; of %d referrers that may be one, limits.signatures.referrers let the first %d be looked at", s.listed, s.limits.Referrers)
 		}
 	}
 	return out.String()

@@ -2,10 +2,12 @@ package verify
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -21,6 +23,13 @@ import (
 // payloadBytes of what cosign signs. About 250 are usual.
 const payloadBytes = 64 << 10
 
+// keptStatements of the largest size are what one search keeps of statements that are valid. No error has to tell of it:
+// who gets that many has found some.
+const keptStatements = 4
+
+// errFull ends a search that has found all that it may keep.
+var errFull = errors.New("there is no room for another statement")
+
 // search looks for signatures or attestations of one digest in one format. Each candidate is judged apart: what is wrong
 // with one says nothing of the others.
 type search struct {
@@ -31,13 +40,39 @@ type search struct {
 	digest v1.Hash
 	want   want
 	limits limits.Signatures
+	now    func() time.Time
 
 	valid  []Attestation
 	failed []failure
 	// candidates are all that were found, of which limits.Tried were tried.
 	candidates int
-	// listed is how many referrers there are, of which limits.Referrers were looked at.
+	// listed is how many referrers may be what is wanted, of which limits.Referrers were looked at.
 	listed int
+	// met are the contents that were looked at.
+	met map[content]struct{}
+	// kept are the statements in valid by their SHA-256, and keptBytes their size.
+	kept      map[[sha256.Size]byte][]byte
+	keptBytes int64
+}
+
+// content is all that is verified of a layer. In a tag some of it stands in annotations: signatures of several people have
+// the same blob.
+type content struct {
+	digest                                   v1.Hash
+	size                                     int64
+	signature, certificate, entry, timestamp string
+}
+
+// again reports whether the same was looked at before. What comes of it would be the same.
+func (s *search) again(layer v1.Descriptor) bool {
+	a := layer.Annotations
+	key := content{layer.Digest, layer.Size, a[signatureAnnotation], a[certificateAnnotation], a[logAnnotation], a[timestampAnnotation]}
+	_, again := s.met[key]
+	if s.met == nil {
+		s.met = map[content]struct{}{}
+	}
+	s.met[key] = struct{}{}
+	return again
 }
 
 // failure is why something that was found is no evidence.
@@ -54,7 +89,11 @@ func (s *search) each(ctx context.Context, candidates []v1.Descriptor, judge fun
 			return fmt.Errorf("verifying %s: %w", registry.Name(s.ref), context.Cause(ctx))
 		}
 		found, err := guarded(ctx, d, judge)
-		if err := s.note(d, found, err); err != nil {
+		err = s.note(d, found, single(ctx, err))
+		if errors.Is(err, errFull) {
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -71,16 +110,44 @@ func guarded(ctx context.Context, d v1.Descriptor, judge func(context.Context, v
 	return judge(ctx, d)
 }
 
+// single makes the fault of one candidate of an error that nobody has classified. An outage of the registry is classified.
+func single(ctx context.Context, err error) error {
+	_, bad := errors.AsType[*strangerError](err)
+	switch {
+	case err == nil, bad, errors.Is(err, errOther), ctx.Err() != nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded),
+		pipeline.IsTransient(err), pipeline.IsTerminal(err), pipeline.IsWaiting(err):
+		return err
+	}
+	return &invalidError{err}
+}
+
 func (s *search) note(d v1.Descriptor, found Attestation, err error) error {
 	if errors.Is(err, errOther) {
 		return nil
 	}
 	if err == nil {
-		found.Subject, found.Format = s.digest.String(), s.format
-		s.valid = append(s.valid, found)
-		return nil
+		return s.keep(found)
 	}
 	return s.fail(d.Digest.String(), err)
+}
+
+// keep holds a statement once, in however many layers it is. Copies are made by anybody, what was signed is not.
+func (s *search) keep(found Attestation) error {
+	sum := sha256.Sum256(found.Payload)
+	same, there := s.kept[sum]
+	if !there {
+		if s.keptBytes+int64(len(found.Payload)) > keptStatements*int64(s.limits.StatementBytes) {
+			return errFull
+		}
+		if s.kept == nil {
+			s.kept = map[[sha256.Size]byte][]byte{}
+		}
+		same = found.Payload
+		s.kept[sum], s.keptBytes = same, s.keptBytes+int64(len(same))
+	}
+	found.Subject, found.Format, found.Payload = s.digest.String(), s.format, same
+	s.valid = append(s.valid, found)
+	return nil
 }
 
 // fail notes err if it is the fault of what was found at digest, and returns it otherwise.

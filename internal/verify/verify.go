@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -36,6 +37,7 @@ type Verifier struct {
 	wanted     string
 	material   func() (root.TrustedMaterial, error)
 	limits     limits.Signatures
+	now        func() time.Time
 }
 
 // New makes a Verifier. The error names the field of Options that is wrong.
@@ -47,7 +49,7 @@ func New(o Options) (*Verifier, error) {
 	if o.Material == nil {
 		return nil, errors.New("material: there is no trust root to verify with")
 	}
-	return &Verifier{named: slices.Clone(o.Identities), identities: identities, wanted: describeAll(o.Identities), material: o.Material, limits: o.Limits.WithDefaults()}, nil
+	return &Verifier{named: slices.Clone(o.Identities), identities: identities, wanted: describeAll(o.Identities), material: o.Material, limits: o.Limits.WithDefaults(), now: time.Now}, nil
 }
 
 // want is what is looked for.
@@ -71,7 +73,7 @@ func (v *Verifier) Signatures(ctx context.Context, c *registry.Client, ref name.
 }
 
 // Attestations returns all attestations of ref of exactly this predicate type, as Signatures does. If there are none, the
-// reason is AttestationMissing.
+// reason is AttestationMissing. Those whose statements would not fit into keptStatements of the largest size are left out.
 func (v *Verifier) Attestations(ctx context.Context, c *registry.Client, ref name.Digest, predicateType string) ([]Attestation, error) {
 	return v.all(ctx, c, ref, want{predicateType: predicateType})
 }
@@ -89,7 +91,7 @@ func (v *Verifier) all(ctx context.Context, c *registry.Client, ref name.Digest,
 	if err != nil || digest.Algorithm != "sha256" {
 		return nil, pipeline.Terminalf(pipeline.ReasonSignatureInvalid, "verifying %s: only digests of SHA-256 can be verified", registry.Name(ref))
 	}
-	legacy := &search{format: v1alpha1.FormatLegacy, core: core, client: c, ref: ref, digest: digest, want: w, limits: v.limits}
+	legacy := &search{format: v1alpha1.FormatLegacy, core: core, client: c, ref: ref, digest: digest, want: w, limits: v.limits, now: v.now}
 	bundles := new(*legacy)
 	bundles.format = v1alpha1.FormatBundle
 	both, ctx := errgroup.WithContext(ctx)
