@@ -48,6 +48,7 @@ var ofFulcio = map[sigstoretest.Fault]string{
 var ofRekor = map[sigstoretest.Fault]string{
 	sigstoretest.OtherLog:       invalid,
 	sigstoretest.OtherEntry:     invalid,
+	sigstoretest.TwoEntries:     invalid,
 	sigstoretest.WithoutProof:   invalid,
 	sigstoretest.WrongProof:     invalid,
 	sigstoretest.WithoutPromise: invalid,
