@@ -35,7 +35,7 @@ func (run *buildRun) attest(ctx context.Context) (done, error) {
 	for _, subject := range subjects {
 		statements, err := a.statements(ctx, subject)
 		if err == nil {
-			err = s.session.Attest(ctx, a.client, a.repo.Digest(subject.digest), statements)
+			err = s.session.Attest(ctx, a.client, a.repo.Digest(subject.digest), statements, nil)
 		}
 		if err != nil {
 			return done{}, fmt.Errorf("attesting %s: %w", subject.name, err)

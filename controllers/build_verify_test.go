@@ -103,7 +103,7 @@ func (p *publishedBuild) publish() {
 		document, err := attest.SPDX(attest.Subject{Name: p.repo.String(), Digest: subject.digest}, []byte(`{"spdxVersion":"SPDX-2.3"}`))
 		p.check(err)
 		statements := []pipeline.Statement{document}
-		p.check(s.session.Attest(p.t.Context(), p.run.Registry, p.repo.Digest(subject.digest), statements))
+		p.check(s.session.Attest(p.t.Context(), p.run.Registry, p.repo.Digest(subject.digest), statements, nil))
 		p.run.attested = append(p.run.attested, references(subject, statements)...)
 	}
 	_, err = p.run.sign(p.t.Context())

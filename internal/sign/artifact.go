@@ -32,16 +32,16 @@ func (s *Signer) pushBundle(ctx context.Context, client *registry.Client, ref na
 		return err
 	}
 	_, err = client.PushArtifact(ctx, ref.Context(), registry.Artifact{
-		Type:    bundleType,
-		Subject: subject,
-		Annotations: map[string]string{
-			createdAnnotation:   s.now().UTC().Format(time.RFC3339),
-			contentAnnotation:   "dsse-envelope",
-			predicateAnnotation: predicateType,
-		},
-		Content: bytes.NewReader(raw),
+		Type:        bundleType,
+		Subject:     subject,
+		Annotations: bundleAnnotations(s.now().UTC().Format(time.RFC3339), predicateType),
+		Content:     bytes.NewReader(raw),
 	})
 	return err
+}
+
+func bundleAnnotations(created, predicateType string) map[string]string {
+	return map[string]string{createdAnnotation: created, contentAnnotation: "dsse-envelope", predicateAnnotation: predicateType}
 }
 
 // Annotations and media types of layers of tags

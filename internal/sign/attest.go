@@ -18,11 +18,12 @@ import (
 	"github.com/ibshafique/base-images/internal/verify"
 )
 
-// Attest sees to it that of ref exactly these statements are attested by us, in each format. What is there is left alone;
-// statements of the same predicate types that are no longer in the set are removed after the new ones are there, from
-// tags always, and as bundles where the registry lets us delete. Attestations by others stay. Faults of the registry are
+// Attest sees to it that these statements about ref are attested by us, in each format. What is there is left alone.
+// Statements of ours, of the same predicate types, whose digests are in replaced (sha256:… of the payload) and that are not
+// among statements are removed after the new ones are there: from tags always, and as bundles where the registry lets us
+// delete. All others stay, also those of ours: another BaseImage may publish the same digest. Faults of the registry are
 // passed on.
-func (s *Session) Attest(ctx context.Context, client *registry.Client, ref name.Digest, statements []pipeline.Statement) error {
+func (s *Session) Attest(ctx context.Context, client *registry.Client, ref name.Digest, statements []pipeline.Statement, replaced []string) error {
 	for _, st := range statements {
 		if size, most := len(st.Payload), s.signer.options.Limits.StatementBytes; int64(size) > int64(most) {
 			return pipeline.Terminalf(pipeline.ReasonAttestationTooLarge,
@@ -34,7 +35,7 @@ func (s *Session) Attest(ctx context.Context, client *registry.Client, ref name.
 			return fmt.Errorf("attesting %s of %s: %w", st.PredicateType, registry.Name(ref), err)
 		}
 	}
-	a := &attesting{Session: s, client: client, ref: ref, statements: statements}
+	a := &attesting{Session: s, client: client, ref: ref, statements: statements, replaced: replaced}
 	if err := a.look(ctx); err != nil {
 		return err
 	}
@@ -47,11 +48,13 @@ type attesting struct {
 	client     *registry.Client
 	ref        name.Digest
 	statements []pipeline.Statement
-	subject    v1.Descriptor
+	// replaced are digests of statements.
+	replaced []string
+	subject  v1.Descriptor
 
 	mu sync.Mutex
-	// have is what is there, and stale what is no longer wanted.
-	have  map[statementKey]verify.Evidence
+	// have is what is there, more than once if several processes signed it at the same time, and stale what is replaced.
+	have  map[statementKey][]verify.Evidence
 	stale []verify.Evidence
 	added []layer
 }
@@ -64,7 +67,7 @@ type statementKey struct {
 
 // look finds what of ours is there.
 func (a *attesting) look(ctx context.Context) error {
-	a.have = map[statementKey]verify.Evidence{}
+	a.have = map[statementKey][]verify.Evidence{}
 	var types []string
 	for _, st := range a.statements {
 		types = append(types, st.PredicateType)
@@ -85,7 +88,7 @@ func (a *attesting) look(ctx context.Context) error {
 	return group.Wait()
 }
 
-// sort tells those that are wanted from those that are not, also because there is the same already.
+// sort tells those that are wanted from those that are replaced. Others are not touched.
 func (a *attesting) sort(predicateType string, found []verify.Attestation) {
 	// Of several that say the same, two processes that clean up at the same time must keep the same one.
 	slices.SortFunc(found, func(a, b verify.Attestation) int {
@@ -96,11 +99,12 @@ func (a *attesting) sort(predicateType string, found []verify.Attestation) {
 	for _, f := range found {
 		st := pipeline.Statement{PredicateType: predicateType, Payload: f.Payload}
 		key := statementKey{f.Format, predicateType, st.Digest()}
-		if _, twice := a.have[key]; twice || !a.wants(key) {
+		switch {
+		case a.wants(key):
+			a.have[key] = append(a.have[key], f.Evidence)
+		case slices.Contains(a.replaced, key.digest):
 			a.stale = append(a.stale, f.Evidence)
-			continue
 		}
-		a.have[key] = f.Evidence
 	}
 }
 
@@ -113,6 +117,9 @@ func (a *attesting) wants(key statementKey) bool {
 // write signs and writes what is missing, and then removes what is stale. What was signed before something failed is
 // written: it would have to be signed again.
 func (a *attesting) write(ctx context.Context) error {
+	if err := a.checkTag(ctx); err != nil {
+		return err
+	}
 	failed := a.signAll(ctx)
 	c := change{add: a.added}
 	if failed == nil {
@@ -124,8 +131,21 @@ func (a *attesting) write(ctx context.Context) error {
 	if failed != nil {
 		return failed
 	}
-	a.removeBundles(ctx)
-	return nil
+	return a.removeBundles(ctx)
+}
+
+// checkTag comes before the first log entry.
+func (a *attesting) checkTag(ctx context.Context) error {
+	adds := 0
+	for _, st := range a.missing() {
+		if a.lacks(st, v1alpha1.FormatLegacy) {
+			adds++
+		}
+	}
+	if adds == 0 {
+		return nil
+	}
+	return checkTag(ctx, a.client, tagOf(a.ref, ".att"), adds, a.staleLayers())
 }
 
 func (a *attesting) signAll(ctx context.Context) error {
@@ -196,32 +216,4 @@ func (a *attesting) sign(ctx context.Context, st pipeline.Statement) error {
 	defer a.mu.Unlock()
 	a.added = append(a.added, l)
 	return nil
-}
-
-func (a *attesting) staleLayers() map[string]struct{} {
-	out := map[string]struct{}{}
-	for _, e := range a.stale {
-		if e.Format == v1alpha1.FormatLegacy {
-			out[e.Layer] = struct{}{}
-		}
-	}
-	// The same layer may be listed twice.
-	for _, e := range a.have {
-		delete(out, e.Layer)
-	}
-	return out
-}
-
-// removeBundles deletes stale bundles as well as the registry lets us. They are valid, and about this digest: what they
-// say is old, not wrong.
-func (a *attesting) removeBundles(ctx context.Context) {
-	for _, e := range a.stale {
-		if e.Format != v1alpha1.FormatBundle {
-			continue
-		}
-		artifact := a.ref.Context().Digest(e.Manifest)
-		if err := a.client.RemoveArtifact(ctx, artifact, a.ref); err != nil {
-			a.signer.options.Kept(ctx, artifact, err)
-		}
-	}
 }

@@ -1,17 +1,14 @@
 package sign
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-containerregistry/pkg/name"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
 	"github.com/ibshafique/base-images/internal/limits"
@@ -34,11 +31,21 @@ func sorted(m map[v1alpha1.SignatureFormat][]string) map[v1alpha1.SignatureForma
 
 func (b *bench) attest(t testing.TB, s *Session, predicateType string, says ...string) error {
 	t.Helper()
+	return b.replace(t, s, predicateType, nil, says...)
+}
+
+// replace attests in place of what was said before.
+func (b *bench) replace(t testing.TB, s *Session, predicateType string, before []string, says ...string) error {
+	t.Helper()
 	var all []pipeline.Statement
 	for _, one := range says {
 		all = append(all, statement(b.ref, predicateType, one))
 	}
-	return s.Attest(t.Context(), b.client, b.ref, all)
+	var replaced []string
+	for _, one := range before {
+		replaced = append(replaced, statement(b.ref, predicateType, one).Digest())
+	}
+	return s.Attest(t.Context(), b.client, b.ref, all, replaced)
 }
 
 func TestTheSetOfAttestations(t *testing.T) {
@@ -64,16 +71,52 @@ func TestTheSetOfAttestations(t *testing.T) {
 			t.Run(desc+" "+registry, func(t *testing.T) {
 				b := newBench(t, api)
 				b.options.Formats = tt.formats
+				var last []string
 				for _, set := range tt.sets {
-					if err := b.attest(t, b.session(t), someType, set...); err != nil {
+					if err := b.replace(t, b.session(t), someType, last, set...); err != nil {
 						t.Fatal(err)
 					}
+					last = set
 				}
 				if diff := cmp.Diff(tt.want, sorted(b.attested(t, someType))); diff != "" {
 					t.Error(diff)
 				}
 				if n := b.sigstore.Rekor.Entries(); n != tt.logged {
 					t.Errorf("%d entries are in the log, want %d", n, tt.logged)
+				}
+			})
+		}
+	}
+}
+
+// Builds of other BaseImages may have the same digest.
+func TestWhatIsNotReplacedStays(t *testing.T) {
+	tests := map[string]struct {
+		replaced []string
+		want     []string
+	}{
+		"nothing is replaced":              {nil, []string{"1", "2", "3"}},
+		"one is":                           {[]string{"1"}, []string{"2", "3"}},
+		"one that is attested again":       {[]string{"3"}, []string{"1", "2", "3"}},
+		"one that nobody has ever written": {[]string{"4"}, []string{"1", "2", "3"}},
+	}
+	for desc, tt := range tests {
+		for registry, api := range apis {
+			t.Run(desc+" "+registry, func(t *testing.T) {
+				b := newBench(t, api)
+				for _, says := range []string{"1", "2"} {
+					if err := b.attest(t, b.session(t), someType, says); err != nil {
+						t.Fatal(err)
+					}
+				}
+				// The second time there is nothing left to sign.
+				for range 2 {
+					if err := b.replace(t, b.session(t), someType, tt.replaced, "3"); err != nil {
+						t.Fatal(err)
+					}
+					if diff := cmp.Diff(both(tt.want...), sorted(b.attested(t, someType))); diff != "" {
+						t.Error(diff)
+					}
 				}
 			})
 		}
@@ -126,7 +169,7 @@ func TestAttestationsOfOthersStay(t *testing.T) {
 				t.Fatal(err)
 			}
 			before := b.layers(t, ".att")
-			if err := b.attest(t, b.session(t), someType, "2"); err != nil {
+			if err := b.replace(t, b.session(t), someType, []string{"1", "a", "b"}, "2"); err != nil {
 				t.Fatal(err)
 			}
 			after := b.layers(t, ".att")
@@ -149,76 +192,6 @@ func TestAttestationsOfOthersStay(t *testing.T) {
 	}
 }
 
-func TestARegistryThatDeletesNothing(t *testing.T) {
-	for _, status := range []int{400, 401, 403, 404, 405, 500} {
-		for registry, api := range apis {
-			t.Run(fmt.Sprint(status, " ", registry), func(t *testing.T) {
-				b := newBench(t, api)
-				var kept []error
-				b.options.Kept = func(_ context.Context, artifact name.Digest, err error) { kept = append(kept, err) }
-				b.on(refusing(http.MethodDelete, "/manifests/", status))
-				for _, says := range []string{"1", "2"} {
-					if err := b.attest(t, b.session(t), someType, says); err != nil {
-						t.Fatal(err)
-					}
-				}
-				if want := status != 404; (len(kept) == 1) != want {
-					t.Errorf("told of %v", kept)
-				}
-				if got := b.attested(t, someType); !slices.Equal(got[v1alpha1.FormatLegacy], []string{"2"}) || !slices.Contains(got[v1alpha1.FormatBundle], "2") {
-					t.Errorf("got %v", got)
-				}
-			})
-		}
-	}
-}
-
-// What is superseded goes when the new is there.
-func TestSupersededBundlesGoLast(t *testing.T) {
-	b := newBench(t, true)
-	if err := b.attest(t, b.session(t), someType, "1"); err != nil {
-		t.Fatal(err)
-	}
-	b.on(func(w http.ResponseWriter, r *http.Request) bool {
-		if r.Method == http.MethodDelete {
-			b.on(nil)
-			if diff := cmp.Diff(map[v1alpha1.SignatureFormat][]string{v1alpha1.FormatLegacy: {"2"}, v1alpha1.FormatBundle: {"1", "2"}}, sorted(b.attested(t, someType))); diff != "" {
-				t.Error(diff)
-			}
-		}
-		return false
-	})
-	if err := b.attest(t, b.session(t), someType, "2"); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(both("2"), b.attested(t, someType)); diff != "" {
-		t.Error(diff)
-	}
-}
-
-// A process may end between the new and the removal of the old.
-func TestWhatWasLeftOverIsRemoved(t *testing.T) {
-	b := newBench(t, true)
-	if err := b.attest(t, b.session(t), someType, "1"); err != nil {
-		t.Fatal(err)
-	}
-	b.on(refusing(http.MethodDelete, "/manifests/", 500))
-	if err := b.attest(t, b.session(t), someType, "2"); err != nil {
-		t.Fatal(err)
-	}
-	b.on(nil)
-	entries := b.sigstore.Rekor.Entries()
-	if err := b.attest(t, b.session(t), someType, "2"); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(both("2"), b.attested(t, someType)); diff != "" {
-		t.Error(diff)
-	}
-	if b.sigstore.Rekor.Entries() != entries {
-		t.Error("something was signed again")
-	}
-}
-
 // What was signed before a failure is kept, and so is what it was to supersede.
 func TestHalfOfASetIsKept(t *testing.T) {
 	b := newBench(t, true)
@@ -232,14 +205,14 @@ func TestHalfOfASetIsKept(t *testing.T) {
 			b.sigstore.Rekor.Fail(sigstoretest.Unavailable)
 		}
 	})
-	if got := fault(b.attest(t, b.session(t), someType, "1", "2", "3")); got != "Transient SigstoreUnavailable" {
+	if got := fault(b.replace(t, b.session(t), someType, []string{"0"}, "1", "2", "3")); got != "Transient SigstoreUnavailable" {
 		t.Errorf("got %s", got)
 	}
 	if got := b.attested(t, someType); len(got[v1alpha1.FormatBundle]) != 1+2 || len(got[v1alpha1.FormatLegacy]) != 1+2 || !slices.Contains(got[v1alpha1.FormatLegacy], "0") {
 		t.Errorf("got %v", got)
 	}
 	b.sigstore.Rekor.Fail(sigstoretest.Works)
-	if err := b.attest(t, b.session(t), someType, "1", "2", "3"); err != nil {
+	if err := b.replace(t, b.session(t), someType, []string{"0"}, "1", "2", "3"); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(both("1", "2", "3"), sorted(b.attested(t, someType))); diff != "" || b.sigstore.Rekor.Entries() != 1+3 {
@@ -252,7 +225,7 @@ func TestTooLargeAStatement(t *testing.T) {
 	st := statement(b.ref, someType, "1")
 	for size, want := range map[int]string{len(st.Payload): "", len(st.Payload) - 1: "Terminal " + pipeline.ReasonAttestationTooLarge} {
 		b.options.Limits.StatementBytes = limits.Bytes(size)
-		err := b.session(t).Attest(t.Context(), b.client, b.ref, []pipeline.Statement{statement(b.ref, someType, ""), st})
+		err := b.session(t).Attest(t.Context(), b.client, b.ref, []pipeline.Statement{statement(b.ref, someType, ""), st}, nil)
 		if fault(err) != want {
 			t.Errorf("at most %d bytes: got %v", size, err)
 		}
@@ -276,7 +249,7 @@ func TestStatementsThatAreWrong(t *testing.T) {
 		"of another image": statement(other, someType, "1"),
 		"no statement":     {PredicateType: someType, Payload: []byte("{}")},
 	} {
-		if err := b.session(t).Attest(t.Context(), b.client, b.ref, []pipeline.Statement{st}); err == nil {
+		if err := b.session(t).Attest(t.Context(), b.client, b.ref, []pipeline.Statement{st}, nil); err == nil {
 			t.Errorf("%s: it was attested", desc)
 		}
 	}
@@ -321,32 +294,5 @@ func TestSignersAtTheSameTime(t *testing.T) {
 				t.Error(diff)
 			}
 		})
-	}
-}
-
-func TestATagThatAnotherHasOverwritten(t *testing.T) {
-	for _, suffix := range []string{".sig", ".att"} {
-		for times, want := range map[int]string{1: "", rewriteTries - 1: "", rewriteTries: "Transient RegistryUnavailable"} {
-			t.Run(fmt.Sprint(suffix, times), func(t *testing.T) {
-				b := newBench(t, true)
-				puts := 0
-				b.on(func(w http.ResponseWriter, r *http.Request) bool {
-					if r.Method != http.MethodPut || !strings.HasSuffix(r.URL.Path, suffix) {
-						return false
-					}
-					puts++
-					if puts <= times { // It is as if it was written, and lost.
-						w.WriteHeader(http.StatusCreated)
-						return true
-					}
-					return false
-				})
-				s := b.session(t)
-				err := errors.Join(s.Sign(t.Context(), b.client, b.ref), b.attest(t, s, someType, "1"))
-				if got := fault(err); got != want || puts != min(times+1, rewriteTries) {
-					t.Errorf("got %v after %d writes", err, puts)
-				}
-			})
-		}
 	}
 }

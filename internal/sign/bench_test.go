@@ -42,7 +42,7 @@ func BenchmarkBuild(b *testing.B) {
 					w.ref = w.push(b)
 					pushed := w.count("", "")
 					b.StartTimer()
-					if err := s.Attest(b.Context(), w.client, w.ref, w.set(what)); err != nil {
+					if err := s.Attest(b.Context(), w.client, w.ref, w.set(what), nil); err != nil {
 						b.Fatal(err)
 					}
 					if err := s.Sign(b.Context(), w.client, w.ref); err != nil {

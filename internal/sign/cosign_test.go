@@ -39,7 +39,7 @@ func TestCosignVerifies(t *testing.T) {
 				if err := s.Sign(t.Context(), b.client, b.ref); err != nil {
 					t.Fatal(err)
 				}
-				if err := s.Attest(t.Context(), b.client, b.ref, []pipeline.Statement{statement(b.ref, someType, "1"), statement(b.ref, someType, "2")}); err != nil {
+				if err := s.Attest(t.Context(), b.client, b.ref, []pipeline.Statement{statement(b.ref, someType, "1"), statement(b.ref, someType, "2")}, nil); err != nil {
 					t.Fatal(err)
 				}
 				b.cosign(t, account, 1, 2, 3)

@@ -48,6 +48,7 @@ var ofFulcio = map[sigstoretest.Fault]string{
 var ofRekor = map[sigstoretest.Fault]string{
 	sigstoretest.OtherLog:       invalid,
 	sigstoretest.OtherEntry:     invalid,
+	sigstoretest.TwoEntries:     invalid,
 	sigstoretest.WithoutProof:   invalid,
 	sigstoretest.WrongProof:     invalid,
 	sigstoretest.WithoutPromise: invalid,
@@ -233,34 +234,6 @@ func TestARegistryThatFails(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestATagThatIsNoListOfSignatures(t *testing.T) {
-	for desc, change := range map[string]func(*bench){
-		"an index": func(b *bench) {
-			b.Handler = overlay(b.Handler, ".sig", `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`)
-		},
-		"nonsense": func(b *bench) { b.Handler = overlay(b.Handler, ".sig", `hello`) },
-	} {
-		b := newBench(t, true)
-		b.options.Formats = bothFormats[:1]
-		change(b)
-		if got := fault(b.session(t).Sign(t.Context(), b.client, b.ref)); got != "Terminal ImageInvalid" {
-			t.Errorf("%s: got %s", desc, got)
-		}
-	}
-}
-
-// overlay answers with content what is asked of a path that ends so.
-func overlay(next http.Handler, suffix, content string) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet || !strings.HasSuffix(r.URL.Path, suffix) {
-			next.ServeHTTP(w, r)
-			return
-		}
-		w.Header().Set("Content-Type", "application/vnd.oci.image.index.v1+json")
-		_, _ = w.Write([]byte(content))
-	})
 }
 
 func TestOptionsThatAreWrong(t *testing.T) {

@@ -124,7 +124,12 @@ func newBench(t testing.TB, api bool) *bench {
 
 func newClient(t testing.TB) *registry.Client {
 	t.Helper()
-	c, err := registry.New(registry.Config{UnsafeLoopback: true, Limits: limits.Registry{Tries: 1}})
+	return clientOf(t, limits.Registry{Tries: 1})
+}
+
+func clientOf(t testing.TB, most limits.Registry) *registry.Client {
+	t.Helper()
+	c, err := registry.New(registry.Config{UnsafeLoopback: true, Limits: most})
 	if err != nil {
 		t.Fatal(err)
 	}

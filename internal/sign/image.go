@@ -22,8 +22,14 @@ func (s *Session) Sign(ctx context.Context, client *registry.Client, ref name.Di
 	if err != nil && !isMissing(err) {
 		return err
 	}
+	legacy := s.lacks(found, v1alpha1.FormatLegacy)
+	if legacy {
+		if err := checkTag(ctx, client, tagOf(ref, ".sig"), 1, nil); err != nil {
+			return err
+		}
+	}
 	group, ctx := errgroup.WithContext(ctx)
-	if s.lacks(found, v1alpha1.FormatLegacy) {
+	if legacy {
 		group.Go(func() error { return s.signLegacy(ctx, client, ref) })
 	}
 	if s.lacks(found, v1alpha1.FormatBundle) {

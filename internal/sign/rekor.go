@@ -14,6 +14,7 @@ var (
 	errNoCertificate = errors.New("there is no certificate in it")
 	errDetached      = errors.New("the certificate has its SCT beside it and not in it, which no signature in a registry can carry: let Fulcio embed SCTs")
 	errNoEntry       = errors.New("there is no log entry in it")
+	errEntries       = errors.New("there are several log entries in it")
 	errNoProof       = errors.New("the log entry lacks its proof of inclusion or the log's signature")
 )
 
@@ -81,6 +82,9 @@ func parseEntry(answer []byte) (*protorekor.TransparencyLogEntry, error) {
 	var found map[string]logEntry
 	if err := json.Unmarshal(answer, &found); err != nil {
 		return nil, errNoEntry
+	}
+	if len(found) > 1 {
+		return nil, errEntries
 	}
 	for _, e := range found {
 		return e.proto()

@@ -54,7 +54,7 @@ func TestACertificateIsForAllOfABuild(t *testing.T) {
 	for range 3 {
 		b.ref = b.push(t)
 		statements := []pipeline.Statement{statement(b.ref, "a", "1"), statement(b.ref, "b", "1"), statement(b.ref, "b", "2")}
-		if err := s.Attest(t.Context(), b.client, b.ref, statements); err != nil {
+		if err := s.Attest(t.Context(), b.client, b.ref, statements, nil); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.Sign(t.Context(), b.client, b.ref); err != nil {

@@ -27,6 +27,8 @@ const (
 	parallel = 4
 	// renewBefore is how much of its time a certificate must have left to be used for another signature.
 	renewBefore = 2 * time.Minute
+	// removal is how long it may take to delete what is superseded by one call of Attest. It is not worth more.
+	removal = 10 * time.Second
 )
 
 // Options of a Signer.
@@ -48,7 +50,8 @@ type Options struct {
 	Formats []v1alpha1.SignatureFormat
 	// Limits of statements and requests. Zero fields have their defaults.
 	Limits limits.Signatures
-	// Kept is told which superseded attestation a registry did not let us delete, and why. Default: nobody is told.
+	// Kept is told which superseded attestation a registry did not let us delete, and why: the first of each call of Attest,
+	// which leaves the others then. Default: nobody is told.
 	Kept func(ctx context.Context, artifact name.Digest, err error)
 }
 
@@ -59,8 +62,9 @@ type Signer struct {
 	// room is taken by what is being signed, by bytes of statements. At least a quarter is taken by each.
 	room *semaphore.Weighted
 	// tags are locked by those who rewrite one.
-	tags tagLocks
-	now  func() time.Time
+	tags    tagLocks
+	now     func() time.Time
+	removal time.Duration
 }
 
 // New makes a Signer. The error names the field of Options that is wrong.
@@ -74,7 +78,7 @@ func New(o Options) (*Signer, error) {
 	}
 	client := *o.HTTP
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	s := &Signer{options: o, room: semaphore.NewWeighted(int64(o.Limits.StatementBytes)), tags: newTagLocks(), now: time.Now}
+	s := &Signer{options: o, room: semaphore.NewWeighted(int64(o.Limits.StatementBytes)), tags: newTagLocks(), now: time.Now, removal: removal}
 	for _, of := range []struct {
 		service                **service
 		field, name, url, path string

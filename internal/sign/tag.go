@@ -92,7 +92,7 @@ func (s *Signer) rewrite(ctx context.Context, client *registry.Client, tag name.
 // readTag returns a manifest without layers if there is none.
 func readTag(ctx context.Context, client *registry.Client, tag name.Tag) (*v1.Manifest, error) {
 	found, err := client.Manifest(ctx, tag)
-	if t, ok := errors.AsType[*pipeline.Terminal](err); ok && t.Reason == pipeline.ReasonImageNotFound {
+	if isGone(err) {
 		return &v1.Manifest{SchemaVersion: 2, MediaType: types.OCIManifestSchema1, Config: v1.Descriptor{MediaType: types.OCIConfigJSON}}, nil
 	}
 	if err != nil {
@@ -106,9 +106,30 @@ func readTag(ctx context.Context, client *registry.Client, tag name.Tag) (*v1.Ma
 	return m, nil
 }
 
+func isGone(err error) bool {
+	t, ok := errors.AsType[*pipeline.Terminal](err)
+	return ok && t.Reason == pipeline.ReasonImageNotFound
+}
+
+// checkTag tells before anything is signed what keeps so many more layers from being written: what is in a log stays there.
+func checkTag(ctx context.Context, client *registry.Client, tag name.Tag, adds int, drop map[string]struct{}) error {
+	m, err := readTag(ctx, client, tag)
+	if err != nil {
+		return err
+	}
+	return fits(client, tag, adds+len(change{drop: drop}.apply(m.Layers)))
+}
+
+func fits(client *registry.Client, tag name.Tag, layers int) error {
+	if most := client.Limits().Layers; layers > most {
+		return pipeline.Terminalf(pipeline.ReasonImageTooLarge, "%s would have %d signatures, limits.registry.layers allows %d: delete old ones", registry.Name(tag), layers, most)
+	}
+	return nil
+}
+
 func writeTag(ctx context.Context, client *registry.Client, tag name.Tag, m *v1.Manifest) error {
-	if most := client.Limits().Layers; len(m.Layers) > most {
-		return pipeline.Terminalf(pipeline.ReasonImageTooLarge, "%s would have %d signatures, limits.registry.layers allows %d: delete old ones", registry.Name(tag), len(m.Layers), most)
+	if err := fits(client, tag, len(m.Layers)); err != nil {
+		return err
 	}
 	config, err := newConfig(m.Layers)
 	if err != nil {

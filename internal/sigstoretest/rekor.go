@@ -170,5 +170,9 @@ func (k *Rekor) serve(w http.ResponseWriter, r *http.Request, fault Fault) {
 	w.Header().Set("ETag", id)
 	w.Header().Set("Location", "/api/v1/log/entries/"+id)
 	w.WriteHeader(http.StatusCreated)
-	_ = json.NewEncoder(w).Encode(map[string]LogEntry{id: entry})
+	answer := map[string]LogEntry{id: entry}
+	if fault == TwoEntries {
+		answer["another"] = entry
+	}
+	_ = json.NewEncoder(w).Encode(answer)
 }

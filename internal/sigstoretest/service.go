@@ -53,6 +53,8 @@ const (
 	OtherLog Fault = "is another log"
 	// OtherEntry is Rekor, which answers with a valid entry of something else.
 	OtherEntry Fault = "answers with another entry"
+	// TwoEntries is Rekor, which answers with its entry twice.
+	TwoEntries Fault = "answers with two entries"
 	// WithoutProof means that Rekor's entry has no proof of inclusion.
 	WithoutProof Fault = "proves no inclusion"
 	// WrongProof means that Rekor's proof is of another entry.
