@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/google/go-containerregistry/pkg/name"
 
@@ -30,12 +31,16 @@ func (run *buildRun) attest(ctx context.Context) (done, error) {
 		return done{}, err
 	}
 	defer leave()
+	replaced, err := run.replaced(ctx)
+	if err != nil {
+		return done{}, err
+	}
 	subjects := run.subjects()
 	run.attested = nil
 	for _, subject := range subjects {
 		statements, err := a.statements(ctx, subject)
 		if err == nil {
-			err = s.session.Attest(ctx, a.client, a.repo.Digest(subject.digest), statements, nil)
+			err = s.session.Attest(ctx, a.client, a.repo.Digest(subject.digest), statements, replaced)
 		}
 		if err != nil {
 			return done{}, fmt.Errorf("attesting %s: %w", subject.name, err)
@@ -47,6 +52,30 @@ func (run *buildRun) attest(ctx context.Context) (done, error) {
 		message += "; the provenance names the builder " + attest.BuilderUnguarded + ": " + a.unguarded
 	}
 	return done{message: message}, nil
+}
+
+// replaced are the digests of the statements that were made for the image that is to be replaced, but for those that another
+// BaseImage has too: both may publish the same digest, and one SBOM is of both.
+func (run *buildRun) replaced(ctx context.Context) ([]string, error) {
+	all := &v1alpha1.BaseImageList{}
+	if err := run.List(ctx, all); err != nil {
+		return nil, fmt.Errorf("listing BaseImages: %w", err)
+	}
+	var own, others []string
+	for i := range all.Items {
+		image := &all.Items[i]
+		if image.Status.Image == nil || image.Status.Image.Signature == nil {
+			continue
+		}
+		for _, a := range image.Status.Image.Signature.Attestations {
+			if isOwnedBy(run.build, image.UID) {
+				own = append(own, a.Digest)
+			} else {
+				others = append(others, a.Digest)
+			}
+		}
+	}
+	return slices.DeleteFunc(own, func(d string) bool { return slices.Contains(others, d) }), nil
 }
 
 func references(s subject, statements []pipeline.Statement) []v1alpha1.AttestationReference {

@@ -195,35 +195,28 @@ func (b *bench) twin(t testing.TB, change func(*v1.Manifest)) (ours, copied stri
 
 // Whoever may push can copy a bundle of ours so that only some verifiers find it.
 func TestCopiesDoNotTakeThePlaceOfBundles(t *testing.T) {
-	tests := map[string]struct {
-		change func(*v1.Manifest)
-		twins  bool
-	}{
-		"as ours":                    {func(*v1.Manifest) {}, true},
-		"of another artifact type":   {func(m *v1.Manifest) { m.ArtifactType = "application/vnd.dev.sigstore.bundle.zzz" }, false},
-		"with another layer":         {func(m *v1.Manifest) { m.Layers[0].MediaType = "application/octet-stream" }, false},
-		"without its content":        {func(m *v1.Manifest) { delete(m.Annotations, contentAnnotation) }, false},
-		"without its predicate type": {func(m *v1.Manifest) { delete(m.Annotations, predicateAnnotation) }, false},
-		"with more annotations":      {func(m *v1.Manifest) { m.Annotations["x"] = "y" }, false},
+	tests := map[string]func(*v1.Manifest){
+		"as ours":                    func(*v1.Manifest) {},
+		"of another artifact type":   func(m *v1.Manifest) { m.ArtifactType = "application/vnd.dev.sigstore.bundle.zzz" },
+		"with another layer":         func(m *v1.Manifest) { m.Layers[0].MediaType = "application/octet-stream" },
+		"without its content":        func(m *v1.Manifest) { delete(m.Annotations, contentAnnotation) },
+		"without its predicate type": func(m *v1.Manifest) { delete(m.Annotations, predicateAnnotation) },
+		"with more annotations":      func(m *v1.Manifest) { m.Annotations["x"] = "y" },
 	}
-	for desc, tt := range tests {
+	for desc, change := range tests {
 		t.Run(desc, func(t *testing.T) {
 			b := newBench(t, true)
 			if err := b.attest(t, b.session(t), someType, "1"); err != nil {
 				t.Fatal(err)
 			}
-			ours, copied := b.twin(t, tt.change)
-			if got := b.attested(t, someType)[v1alpha1.FormatBundle]; len(got) != 2 {
-				t.Fatalf("got %v: the copy does not verify", got)
+			ours, copied := b.twin(t, change)
+			if got := b.attested(t, someType)[v1alpha1.FormatBundle]; len(got) != 1 {
+				t.Fatalf("got %v: the same bundle counts more than once", got)
 			}
 			if err := b.attest(t, b.session(t), someType, "1"); err != nil {
 				t.Fatal(err)
 			}
-			want := []string{copied}
-			if !tt.twins {
-				want = append(want, ours)
-			}
-			if diff := cmp.Diff(want, slices.Sorted(maps.Keys(b.bundles(t)))); diff != "" {
+			if diff := cmp.Diff([]string{copied, ours}, slices.Sorted(maps.Keys(b.bundles(t)))); diff != "" {
 				t.Error(diff)
 			}
 		})
