@@ -7,6 +7,8 @@ TOOL := go tool -modfile=go.tools.mod
 # The race detector needs a C compiler, which a machine with nothing but Go does not have.
 RACE = $(if $(shell command -v "$$(go env CC 2>/dev/null)" 2>/dev/null),-race,)
 GO_FILES = $(shell git ls-files -co --exclude-standard '*.go')
+# Provenance names it as the version of the operator.
+REVISION = $(shell git describe --tags --always --dirty 2>/dev/null)
 BINARIES := bin/linux-amd64/operator bin/linux-amd64/worker bin/linux-amd64/probe bin/linux-arm64/operator bin/linux-arm64/worker bin/linux-arm64/probe
 PROBES := bin/linux-amd64/probe.gz bin/linux-arm64/probe.gz
 
@@ -98,7 +100,7 @@ binaries: $(BINARIES) $(PROBES) ## Build the operator, the worker and the probe 
 .PHONY: $(BINARIES)
 $(BINARIES): bin/linux-%:
 	@mkdir -p $(@D)
-	CGO_ENABLED=0 GOOS=linux GOARCH=$(patsubst linux-%,%,$(word 2,$(subst /, ,$@))) go build -trimpath -ldflags='-s -w' -o $@ ./cmd/$(@F)
+	CGO_ENABLED=0 GOOS=linux GOARCH=$(patsubst linux-%,%,$(word 2,$(subst /, ,$@))) go build -trimpath -ldflags='-s -w -X main.revision=$(REVISION)' -o $@ ./cmd/$(@F)
 
 $(PROBES): %.gz: %
 	gzip --best --no-name --force --keep $<

@@ -39,7 +39,7 @@ func (run *buildRun) sign(ctx context.Context) (done, error) {
 			return done{}, fmt.Errorf("signing %s: %w", subject.name, err)
 		}
 	}
-	return done{message: fmt.Sprintf("Signed %s as %s", subjectNames(subjects), s.identity.Subject)}, nil
+	return done{message: fmt.Sprintf("Signatures of %s are in the registry, by %s", subjectNames(subjects), s.identity.Subject)}, nil
 }
 
 // subject is a manifest that is signed, and that statements are about.
@@ -58,11 +58,11 @@ func (run *buildRun) subjects() []subject {
 }
 
 func subjectNames(subjects []subject) string {
-	names := []string{"the index"}
+	var names []string
 	for _, s := range subjects[:len(subjects)-1] {
 		names = append(names, s.name)
 	}
-	return strings.Join(names, ", ")
+	return strings.Join(names, ", ") + " and the index"
 }
 
 // signing is what a pass signs and verifies with.

@@ -76,11 +76,17 @@ func newSigning(mgr ctrl.Manager, cfg *config.Operator, client *http.Client, tru
 	return controllers.Signing{Signer: signer, Identity: identity, TrustRoot: trust.Material}, nil
 }
 
-// version of the operator, as the go command has stamped it: a tag, or a commit.
+// revision that the program was built from: a tag, or a commit. The Makefile sets it.
+var revision string
+
+// version of the operator: its revision, or what the go command has stamped.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
+	switch {
+	case revision != "":
+		return revision
+	case ok:
+		return info.Main.Version
 	}
-	return info.Main.Version
+	return "unknown"
 }
