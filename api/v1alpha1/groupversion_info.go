@@ -17,7 +17,8 @@ var SchemeGroupVersion = schema.GroupVersion{Group: "basewright.dev", Version: "
 
 // AddToScheme registers the kinds of this package.
 func AddToScheme(s *runtime.Scheme) error {
-	s.AddKnownTypes(SchemeGroupVersion, &BaseImage{}, &BaseImageList{}, &BaseImageBuild{}, &BaseImageBuildList{})
+	s.AddKnownTypes(SchemeGroupVersion, &BaseImage{}, &BaseImageList{}, &BaseImageBuild{}, &BaseImageBuildList{},
+		&ImageAdmissionPolicy{}, &ImageAdmissionPolicyList{})
 	metav1.AddToGroupVersion(s, SchemeGroupVersion)
 	return nil
 }

@@ -48,10 +48,20 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.GitSourceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("History"):
 		return &apiv1alpha1.HistoryApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ImageAdmissionPolicy"):
+		return &apiv1alpha1.ImageAdmissionPolicyApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ImageAdmissionPolicySpec"):
+		return &apiv1alpha1.ImageAdmissionPolicySpecApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ImageAdmissionPolicyStatus"):
+		return &apiv1alpha1.ImageAdmissionPolicyStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ImageException"):
+		return &apiv1alpha1.ImageExceptionApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ImageSignature"):
 		return &apiv1alpha1.ImageSignatureApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("InlineSource"):
 		return &apiv1alpha1.InlineSourceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("KeySecretReference"):
+		return &apiv1alpha1.KeySecretReferenceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("LocalReference"):
 		return &apiv1alpha1.LocalReferenceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Output"):
@@ -70,8 +80,14 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.PolicyResultApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PromotedImage"):
 		return &apiv1alpha1.PromotedImageApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("RequiredAttestation"):
+		return &apiv1alpha1.RequiredAttestationApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ResolvedUpstream"):
 		return &apiv1alpha1.ResolvedUpstreamApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("RuntimeParameters"):
+		return &apiv1alpha1.RuntimeParametersApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("RuntimePolicy"):
+		return &apiv1alpha1.RuntimePolicyApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SARIFUpload"):
 		return &apiv1alpha1.SARIFUploadApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ScannerGate"):
@@ -80,6 +96,10 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.ScanPolicyApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ScanResult"):
 		return &apiv1alpha1.ScanResultApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("SigningIdentity"):
+		return &apiv1alpha1.SigningIdentityApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("SigningKey"):
+		return &apiv1alpha1.SigningKeyApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Source"):
 		return &apiv1alpha1.SourceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TestPolicy"):
@@ -88,6 +108,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.TestResultApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("UpstreamPolicy"):
 		return &apiv1alpha1.UpstreamPolicyApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("UserRange"):
+		return &apiv1alpha1.UserRangeApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("VulnerabilityCounts"):
 		return &apiv1alpha1.VulnerabilityCountsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("VulnerabilityDatabase"):

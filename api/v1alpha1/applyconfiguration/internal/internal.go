@@ -40,6 +40,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: subject
       type:
         scalar: string
+- name: com.github.ibshafique.base-images.api.v1alpha1.AuthorityType
+  scalar: string
 - name: com.github.ibshafique.base-images.api.v1alpha1.BaseImage
   map:
     fields:
@@ -416,6 +418,8 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - platform
+- name: com.github.ibshafique.base-images.api.v1alpha1.DigestMode
+  scalar: string
 - name: com.github.ibshafique.base-images.api.v1alpha1.DockerfilePolicy
   map:
     fields:
@@ -473,6 +477,123 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: numeric
       default: 3
+- name: com.github.ibshafique.base-images.api.v1alpha1.ImageAdmissionPolicy
+  map:
+    fields:
+    - name: apiVersion
+      type:
+        scalar: string
+    - name: kind
+      type:
+        scalar: string
+    - name: metadata
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta
+    - name: spec
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.ImageAdmissionPolicySpec
+    - name: status
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.ImageAdmissionPolicyStatus
+- name: com.github.ibshafique.base-images.api.v1alpha1.ImageAdmissionPolicySpec
+  map:
+    fields:
+    - name: attestations
+      type:
+        list:
+          elementType:
+            namedType: com.github.ibshafique.base-images.api.v1alpha1.RequiredAttestation
+          elementRelationship: atomic
+    - name: authority
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.AuthorityType
+      default: Keyless
+    - name: digest
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.DigestMode
+      default: Pin
+    - name: exceptions
+      type:
+        list:
+          elementType:
+            namedType: com.github.ibshafique.base-images.api.v1alpha1.ImageException
+          elementRelationship: associative
+          keys:
+          - digest
+    - name: identities
+      type:
+        list:
+          elementType:
+            namedType: com.github.ibshafique.base-images.api.v1alpha1.SigningIdentity
+          elementRelationship: atomic
+    - name: images
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: key
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.SigningKey
+    - name: mode
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.PolicyMode
+      default: Enforce
+    - name: namespaceSelector
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector
+    - name: runtime
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.RuntimePolicy
+      default:
+        profile: Restricted
+- name: com.github.ibshafique.base-images.api.v1alpha1.ImageAdmissionPolicyStatus
+  map:
+    fields:
+    - name: conditions
+      type:
+        list:
+          elementType:
+            namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Condition
+          elementRelationship: associative
+          keys:
+          - type
+    - name: denied
+      type:
+        scalar: numeric
+    - name: inForceGeneration
+      type:
+        scalar: numeric
+    - name: matched
+      type:
+        scalar: numeric
+    - name: observedGeneration
+      type:
+        scalar: numeric
+    - name: warnings
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+- name: com.github.ibshafique.base-images.api.v1alpha1.ImageException
+  map:
+    fields:
+    - name: digest
+      type:
+        scalar: string
+    - name: expires
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: namespaces
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: reason
+      type:
+        scalar: string
 - name: com.github.ibshafique.base-images.api.v1alpha1.ImageSignature
   map:
     fields:
@@ -517,12 +638,24 @@ var schemaYAML = typed.YAMLObject(`types:
         map:
           elementType:
             namedType: com.github.ibshafique.base-images.api.v1alpha1.FileContent
+- name: com.github.ibshafique.base-images.api.v1alpha1.KeySecretReference
+  map:
+    fields:
+    - name: key
+      type:
+        scalar: string
+      default: cosign.pub
+    - name: name
+      type:
+        scalar: string
 - name: com.github.ibshafique.base-images.api.v1alpha1.LocalReference
   map:
     fields:
     - name: name
       type:
         scalar: string
+- name: com.github.ibshafique.base-images.api.v1alpha1.LogRequirement
+  scalar: string
 - name: com.github.ibshafique.base-images.api.v1alpha1.Output
   map:
     fields:
@@ -632,6 +765,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: rule
       type:
         scalar: string
+- name: com.github.ibshafique.base-images.api.v1alpha1.PolicyMode
+  scalar: string
 - name: com.github.ibshafique.base-images.api.v1alpha1.PolicyResult
   map:
     fields:
@@ -724,6 +859,24 @@ var schemaYAML = typed.YAMLObject(`types:
         namedType: com.github.ibshafique.base-images.api.v1alpha1.VulnerabilityCounts
 - name: com.github.ibshafique.base-images.api.v1alpha1.RefreshPolicy
   scalar: string
+- name: com.github.ibshafique.base-images.api.v1alpha1.RequiredAttestation
+  map:
+    fields:
+    - name: identities
+      type:
+        list:
+          elementType:
+            namedType: com.github.ibshafique.base-images.api.v1alpha1.SigningIdentity
+          elementRelationship: atomic
+    - name: maxAge
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
+    - name: predicateType
+      type:
+        scalar: string
+    - name: rego
+      type:
+        scalar: string
 - name: com.github.ibshafique.base-images.api.v1alpha1.ResolvedUpstream
   map:
     fields:
@@ -739,6 +892,54 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: ref
       type:
         scalar: string
+- name: com.github.ibshafique.base-images.api.v1alpha1.RuntimeParameters
+  map:
+    fields:
+    - name: imageLabels
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: imageMaxAge
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
+    - name: imageShells
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.Allowance
+    - name: requiredLimits
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: serviceAccountToken
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.TokenAllowance
+    - name: users
+      type:
+        list:
+          elementType:
+            namedType: com.github.ibshafique.base-images.api.v1alpha1.UserRange
+          elementRelationship: atomic
+    - name: writableRootFilesystem
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.Allowance
+- name: com.github.ibshafique.base-images.api.v1alpha1.RuntimePolicy
+  map:
+    fields:
+    - name: extraRules
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.LocalReference
+    - name: parameters
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.RuntimeParameters
+    - name: profile
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.RuntimeProfile
+      default: Restricted
+- name: com.github.ibshafique.base-images.api.v1alpha1.RuntimeProfile
+  scalar: string
 - name: com.github.ibshafique.base-images.api.v1alpha1.SARIFUpload
   map:
     fields:
@@ -832,6 +1033,34 @@ var schemaYAML = typed.YAMLObject(`types:
         namedType: com.github.ibshafique.base-images.api.v1alpha1.VulnerabilityThreshold
 - name: com.github.ibshafique.base-images.api.v1alpha1.SignatureFormat
   scalar: string
+- name: com.github.ibshafique.base-images.api.v1alpha1.SigningIdentity
+  map:
+    fields:
+    - name: issuer
+      type:
+        scalar: string
+    - name: issuerRegExp
+      type:
+        scalar: string
+    - name: subject
+      type:
+        scalar: string
+    - name: subjectRegExp
+      type:
+        scalar: string
+- name: com.github.ibshafique.base-images.api.v1alpha1.SigningKey
+  map:
+    fields:
+    - name: publicKey
+      type:
+        scalar: string
+    - name: secretRef
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.KeySecretReference
+    - name: transparencyLog
+      type:
+        namedType: com.github.ibshafique.base-images.api.v1alpha1.LogRequirement
+      default: Required
 - name: com.github.ibshafique.base-images.api.v1alpha1.Source
   map:
     fields:
@@ -895,6 +1124,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: summary
       type:
         scalar: string
+- name: com.github.ibshafique.base-images.api.v1alpha1.TokenAllowance
+  scalar: string
 - name: com.github.ibshafique.base-images.api.v1alpha1.UpstreamPolicy
   map:
     fields:
@@ -905,6 +1136,15 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: com.github.ibshafique.base-images.api.v1alpha1.RefreshPolicy
       default: Always
+- name: com.github.ibshafique.base-images.api.v1alpha1.UserRange
+  map:
+    fields:
+    - name: max
+      type:
+        scalar: numeric
+    - name: min
+      type:
+        scalar: numeric
 - name: com.github.ibshafique.base-images.api.v1alpha1.VulnerabilityCounts
   map:
     fields:
@@ -1054,6 +1294,38 @@ var schemaYAML = typed.YAMLObject(`types:
         elementType:
           namedType: __untyped_deduced_
         elementRelationship: separable
+- name: io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector
+  map:
+    fields:
+    - name: matchExpressions
+      type:
+        list:
+          elementType:
+            namedType: io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelectorRequirement
+          elementRelationship: atomic
+    - name: matchLabels
+      type:
+        map:
+          elementType:
+            scalar: string
+    elementRelationship: atomic
+- name: io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelectorOperator
+  scalar: string
+- name: io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelectorRequirement
+  map:
+    fields:
+    - name: key
+      type:
+        scalar: string
+    - name: operator
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelectorOperator
+    - name: values
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
 - name: io.k8s.apimachinery.pkg.apis.meta.v1.ManagedFieldsEntry
   map:
     fields:
