@@ -52,6 +52,14 @@ var allowed = map[string][]string{
 	"internal/metrics":     {"api/v1alpha1", "internal/pipeline"},
 	"internal/worker":      {"internal/inspect", "internal/limits", "internal/pipeline", "internal/registry", "internal/source", "internal/vulndb"},
 	"config/admission":     {},
+	"internal/imageglob":   {},
+	"internal/workload":    {},
+	"internal/pullsecret":  {"internal/limits", "internal/pipeline", "internal/registry"},
+	"internal/imagepolicy": {"api/v1alpha1", "internal/imageglob", "internal/limits", "internal/pipeline", "internal/registry", "internal/rules", "internal/verify"},
+	"internal/verdict":     {"api/v1alpha1", "internal/imagepolicy", "internal/limits", "internal/pipeline", "internal/registry", "internal/rules", "internal/verify"},
+	"webhook": {"api/v1alpha1", "internal/config", "internal/imageglob", "internal/imagepolicy", "internal/limits", "internal/metrics", "internal/pipeline", "internal/pullsecret", "internal/registry",
+		"internal/rules", "internal/verdict", "internal/verify", "internal/workload"},
+	"cmd/webhook": {"api/v1alpha1", "internal/config", "internal/imagepolicy", "internal/metrics", "internal/pullsecret", "internal/registry", "internal/rules", "internal/trustroot", "internal/verdict", "webhook"},
 	"controllers": {"api/v1alpha1", "config/admission", "internal/attest", "internal/codescanning", "internal/config", "internal/dockerfile", "internal/index", "internal/inspect", "internal/job",
 		"internal/kaniko", "internal/limits", "internal/metrics", "internal/pipeline", "internal/promote", "internal/registry", "internal/rules",
 		"internal/runtimetest", "internal/scan", "internal/sign", "internal/source", "internal/upstream", "internal/verify"},
@@ -69,7 +77,7 @@ var allowed = map[string][]string{
 }
 
 // mayUseControllerRuntime are the only packages that write to Kubernetes.
-var mayUseControllerRuntime = []string{"controllers", "cmd/operator"}
+var mayUseControllerRuntime = []string{"controllers", "webhook", "cmd/operator", "cmd/webhook"}
 
 type pkg struct {
 	ImportPath string

@@ -1,0 +1,3 @@
+package imagepolicy
+
+type matcher struct{}
