@@ -36,6 +36,8 @@ var errMeter = errors.New("the budget is used up")
 type meter struct {
 	steps, size int
 	stopped     atomic.Bool
+	// done ends it too, if somebody waits for the evaluation itself.
+	done <-chan struct{}
 }
 
 // Cancel implements topdown.Cancel.
@@ -44,6 +46,13 @@ func (m *meter) Cancel() { m.stopped.Store(true) }
 // Cancelled implements topdown.Cancel.
 func (m *meter) Cancelled() bool {
 	m.steps--
+	if m.done != nil && m.steps%64 == 0 {
+		select {
+		case <-m.done:
+			m.Cancel()
+		default:
+		}
+	}
 	return m.steps < 0 || m.stopped.Load()
 }
 
