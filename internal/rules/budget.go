@@ -36,8 +36,6 @@ var errMeter = errors.New("the budget is used up")
 type meter struct {
 	steps, size int
 	stopped     atomic.Bool
-	// done ends it too, if somebody waits for the evaluation itself.
-	done <-chan struct{}
 }
 
 // Cancel implements topdown.Cancel.
@@ -46,13 +44,6 @@ func (m *meter) Cancel() { m.stopped.Store(true) }
 // Cancelled implements topdown.Cancel.
 func (m *meter) Cancelled() bool {
 	m.steps--
-	if m.done != nil && m.steps%64 == 0 {
-		select {
-		case <-m.done:
-			m.Cancel()
-		default:
-		}
-	}
 	return m.steps < 0 || m.stopped.Load()
 }
 
@@ -65,4 +56,27 @@ func (m *meter) allows(size int) bool { return size <= maxOperands && size <= m.
 func (m *meter) charge(size int) bool {
 	m.size -= size + 1
 	return m.size >= 0
+}
+
+// patience is a meter for our own rules, whose functions need none: it ends an evaluation after some steps, or with a context.
+type patience struct {
+	steps int
+	done  <-chan struct{}
+	ended bool
+}
+
+// Cancel implements topdown.Cancel.
+func (p *patience) Cancel() { p.ended = true }
+
+// Cancelled implements topdown.Cancel.
+func (p *patience) Cancelled() bool {
+	p.steps--
+	if p.steps%64 == 0 {
+		select {
+		case <-p.done:
+			p.ended = true
+		default:
+		}
+	}
+	return p.steps < 0 || p.ended
 }

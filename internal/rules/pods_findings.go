@@ -8,15 +8,14 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 )
 
-func ownFinding(r rule, v ast.Value) (PodFinding, error) {
-	f := PodFinding{Rule: r.id}
+func ownFinding(v ast.Value) (PodFinding, error) {
 	o, ok := v.(ast.Object)
 	if !ok {
-		return f, fmt.Errorf("a finding of %s is a %s", r.id, ast.ValueName(v))
+		return PodFinding{}, fmt.Errorf("a finding of our rules for pods is a %s", ast.ValueName(v))
 	}
-	f.Field, f.Message, f.Fix = textOf(o, "field"), textOf(o, "message"), textOf(o, "fix")
-	if f.Field == "" || f.Message == "" || f.Fix == "" {
-		return f, fmt.Errorf("a finding of %s is not whole", r.id)
+	f := PodFinding{Rule: textOf(o, "rule"), Field: textOf(o, "field"), Message: textOf(o, "message"), Fix: textOf(o, "fix")}
+	if f.Rule == "" || f.Field == "" || f.Message == "" || f.Fix == "" {
+		return f, fmt.Errorf("a finding of our rules for pods is not whole: %v", f)
 	}
 	return f, nil
 }

@@ -87,7 +87,7 @@ func (in *podInput) container(list string, i int, kind string, c *corev1.Contain
 	o.list("hostPorts", hostPorts(field, c.Ports))
 	o.list("hosts", hosts(field, c))
 	if len(in.Parameters.RequiredLimits) > 0 || in.whole {
-		o.list("limits", limits(c.Resources.Limits))
+		o.set("limits", ast.SetTerm(limits(c.Resources.Limits)...))
 	}
 	if in.asksForImages() {
 		facts := in.image(image)
@@ -136,7 +136,7 @@ func (o *members) container(s *corev1.SecurityContext) {
 	}
 	if s.Capabilities != nil {
 		o.list("added", texts(s.Capabilities.Add))
-		o.list("dropped", texts(s.Capabilities.Drop))
+		o.set("dropped", ast.SetTerm(texts(s.Capabilities.Drop)...))
 	}
 }
 
@@ -187,7 +187,6 @@ func limits(list corev1.ResourceList) []*ast.Term {
 			all = append(all, word(string(name)))
 		}
 	}
-	slices.SortFunc(all, ast.TermValueCompare)
 	return all
 }
 

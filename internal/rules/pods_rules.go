@@ -22,54 +22,64 @@ const (
 	maxVolumes    = 1024
 	// oldestMinor is the first version of Kubernetes, 1.25, whose Pod Security Standards are here.
 	oldestMinor = 25
+	// ownSteps are many more than any real pod takes.
+	ownSteps = 400_000
 )
-
-// runtimePackage is what our rules for pods are in.
-const runtimePackage = "basewright.runtime"
 
 var (
 	ownRules = subject{field: "policy/runtime", input: "the pod"}
 	podRules = subject{field: "spec.runtime.extraRules", input: "the pod"}
-	// ownBudget is for pods that are made to be large, extraBudget for added rules: there is a request that waits.
-	ownBudget   = Budget{Steps: 400_000, Size: 16 << 20}
+	// extraBudget is for added rules: there is a request that waits.
 	extraBudget = Budget{Time: time.Second, Steps: 200_000, Size: 16 << 20}
 )
 
 // Pods are the rules for pods, compiled. They may be used concurrently.
 type Pods struct {
 	own, extra program
+	// names of our rules.
+	names []string
 }
 
-// ownPods is compiled once: the rules of a ConfigMap don't see ours, and ours not them.
-var ownPods = sync.OnceValues(func() (program, error) {
-	modules := map[string]*ast.Module{}
+// ownPods are our rules. They are compiled once: those of a ConfigMap don't see them, nor the other way round.
+var ownPods = sync.OnceValues(func() (own Pods, err error) {
 	files, err := fs.Glob(policy.Runtime, "runtime/*.rego")
 	if err != nil {
-		return program{}, fmt.Errorf("listing the rules for pods: %w", err)
+		return own, fmt.Errorf("listing the rules for pods: %w", err)
 	}
+	modules := map[string]*ast.Module{}
 	for _, file := range files {
 		if strings.HasSuffix(file, "_test.rego") {
 			continue
 		}
 		source, err := policy.Runtime.ReadFile(file)
 		if err != nil {
-			return program{}, fmt.Errorf("reading the rules for pods: %w", err)
+			return own, fmt.Errorf("reading the rules for pods: %w", err)
 		}
 		if modules[file], err = ownRules.parse(Module{Name: file, Source: string(source)}); err != nil {
-			return program{}, err
+			return own, err
 		}
+		own.names = append(own.names, namesIn(modules[file])...)
 	}
 	compiler, found, err := ownRules.compile(modules)
 	if err != nil {
-		return program{}, err
+		return own, err
 	}
-	var rules []rule
-	for _, r := range found {
-		r.id = strings.ReplaceAll(strings.TrimPrefix(r.id, runtimePackage+".deny_"), "_", "-")
-		rules = add(rules, r)
-	}
-	return ownRules.program(compiler, rules), nil
+	own.own = ownRules.program(compiler, add(nil, found[0]))
+	return own, nil
 })
+
+// namesIn are those that the rules of a module give to their findings: deny contains finding("name", …).
+func namesIn(module *ast.Module) (names []string) {
+	for _, r := range module.Rules {
+		if r.Head.Key == nil {
+			continue
+		}
+		if call, ok := r.Head.Key.Value.(ast.Call); ok && len(call) > 1 {
+			names = append(names, text(call[1]))
+		}
+	}
+	return names
+}
 
 // CompilePods compiles our rules for pods, and those of a ConfigMap. An error is a *pipeline.Terminal with reason
 // PolicyInvalid that names the module, the line and the fix.
@@ -78,7 +88,7 @@ func CompilePods(extra []Module) (*Pods, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pods{own: own}
+	p := &own
 	if len(extra) > 0 {
 		p.extra, err = podRules.compileAdded(extra, reserved)
 	}
@@ -120,12 +130,12 @@ func (s subject) compileAdded(extra []Module, reserved []string) (p program, err
 
 // Rules lists the names of all rules.
 func (p *Pods) Rules() []string {
-	names := []string{ruleSize}
-	for _, r := range slices.Concat(p.own.rules, p.extra.rules) {
+	names := append([]string{ruleSize}, p.names...)
+	for _, r := range p.extra.rules {
 		names = append(names, r.id)
 	}
 	slices.Sort(names)
-	return names
+	return slices.Compact(names)
 }
 
 // Evaluate returns what the rules find in a pod, sorted, and bounded in number and size. An error means that nothing is known: it
@@ -155,12 +165,13 @@ func (p *Pods) Evaluate(ctx context.Context, q PodQuestion) ([]PodFinding, error
 
 // judge asks our rules.
 func (p *Pods) judge(ctx context.Context, in *podInput) (all []PodFinding, err error) {
-	m := ownBudget.meter()
-	m.done = ctx.Done()
-	err = p.own.ask(p.own.query(m, in.value()).WithStore(noData{}), func(r rule, v ast.Value) error {
-		f, err := ownFinding(r, v)
-		all = append(all, f)
-		return err
+	limit := &patience{steps: ownSteps, done: ctx.Done()}
+	err = guarded(func() error {
+		return p.own.ask(p.own.query(limit, in.value()).WithStore(noData{}), func(_ rule, v ast.Value) error {
+			f, err := ownFinding(v)
+			all = append(all, f)
+			return err
+		})
 	})
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("judging a pod: %w", context.Cause(ctx))
@@ -176,11 +187,18 @@ func (p *Pods) added(ctx context.Context, in *podInput) ([]PodFinding, error) {
 	if err := podRules.room(); err != nil {
 		return nil, err
 	}
-	if err := in.all(); err != nil {
+	// Made here: what is left behind must not read what belongs to the caller.
+	var input ast.Value
+	err := guarded(func() error {
+		err := in.all()
+		input = in.value()
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
-	input, found := in.value(), new([]PodFinding)
-	err := podRules.within(ctx, extraBudget, func(m *meter) error {
+	found := new([]PodFinding)
+	err = podRules.within(ctx, extraBudget, func(m *meter) error {
 		return p.extra.ask(p.extra.query(m, input).WithStore(noData{}), func(r rule, v ast.Value) error {
 			f, err := podRules.podFinding(r, v)
 			*found = append(*found, f)

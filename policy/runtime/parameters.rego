@@ -1,7 +1,7 @@
 # What a policy asks for beside the Pod Security Standards. A parameter that is not there asks for nothing.
 package basewright.runtime
 
-deny_user contains finding(field, why, fix) if {
+deny contains finding("user", field, why, fix) if {
 	input.parameters.users
 	input.windows == false
 	some container in input.containers
@@ -11,7 +11,7 @@ deny_user contains finding(field, why, fix) if {
 	fix := sprintf("write runAsUser: %d, here or in spec.securityContext of the pod", [input.parameters.users[0].min])
 }
 
-deny_read_only_root_filesystem contains finding(field, why, "write readOnlyRootFilesystem: true, and mount an emptyDir where the program writes") if {
+deny contains finding("read-only-root-filesystem", field, why, "write readOnlyRootFilesystem: true, and mount an emptyDir where the program writes") if {
 	input.parameters.readOnlyRootFilesystem == true
 	input.windows == false
 	some container in input.containers
@@ -21,7 +21,7 @@ deny_read_only_root_filesystem contains finding(field, why, "write readOnlyRootF
 }
 
 # A volume that the cluster has added is there because nobody said no.
-deny_service_account_token contains finding(automount, why, "write automountServiceAccountToken: false, or true if the pod needs the token") if {
+deny contains finding("service-account-token", automount, why, "write automountServiceAccountToken: false, or true if the pod needs the token") if {
 	input.parameters.serviceAccountToken == "Explicit"
 	some token in input.tokens
 	token.added == true
@@ -29,14 +29,14 @@ deny_service_account_token contains finding(automount, why, "write automountServ
 	why := sprintf("the pod has a token of its ServiceAccount (volume %s) without asking for it", [shown(token.volume)])
 }
 
-deny_service_account_token contains finding(automount, why, "write automountServiceAccountToken: false") if {
+deny contains finding("service-account-token", automount, why, "write automountServiceAccountToken: false") if {
 	input.parameters.serviceAccountToken == "Forbid"
 	some token in input.tokens
 	token.added == true
 	why := sprintf("the pod has a token of its ServiceAccount (volume %s), but tokens are not allowed", [shown(token.volume)])
 }
 
-deny_service_account_token contains finding(token.field, why, "remove it") if {
+deny contains finding("service-account-token", token.field, why, "remove it") if {
 	input.parameters.serviceAccountToken == "Forbid"
 	some token in input.tokens
 	token.added == false
@@ -44,15 +44,16 @@ deny_service_account_token contains finding(token.field, why, "remove it") if {
 }
 
 # A template has no such volume yet: its pods will have one unless it, or its ServiceAccount, says no.
-deny_service_account_token contains finding(automount, why, "write automountServiceAccountToken: false, or true if the pods need the token") if {
+deny contains finding("service-account-token", automount, why, "write automountServiceAccountToken: false, or true if the pods need the token") if {
 	input.parameters.serviceAccountToken == "Explicit"
 	input.template == true
-	not is_boolean(input.automount)
+	not input.automount == true
+	not input.automount == false
 	not input.accountAutomount == false
 	why := "it is not set, so the pods will have a token of their ServiceAccount without asking for it"
 }
 
-deny_service_account_token contains finding(automount, why, "write automountServiceAccountToken: false") if {
+deny contains finding("service-account-token", automount, why, "write automountServiceAccountToken: false") if {
 	input.parameters.serviceAccountToken == "Forbid"
 	input.template == true
 	not input.automount == false
@@ -61,32 +62,32 @@ deny_service_account_token contains finding(automount, why, "write automountServ
 }
 
 # Limits of an ephemeral container can't be set.
-deny_limits contains finding(field, why, sprintf("write limits: {%s: …}", [name])) if {
+deny contains finding("limits", field, why, sprintf("write limits: {%s: …}", [name])) if {
 	some name in input.parameters.requiredLimits
 	some container in input.containers
 	container.kind != "ephemeral"
-	not name in container.limits
+	not container.limits[name]
 	field := sprintf("%s.resources.limits.%s", [container.field, name])
 	why := sprintf("there is no limit of %s above 0, but there must be one", [name])
 }
 
-deny_image_shell contains finding(image.field, why, "use an image without a shell, whose runtime tests are attested") if {
+deny contains finding("image-shell", image.field, why, "use an image without a shell, whose runtime tests are attested") if {
 	input.parameters.noImageShells == true
 	some image in input.images
 	not image.shells == "None"
 	why := sprintf("%s, but the image must have no shell", [shells_found(image)])
 }
 
-deny_image_label contains finding(image.field, why, "use an image that has the label") if {
+deny contains finding("image-label", image.field, why, "use an image that has the label") if {
 	some label in input.parameters.imageLabels
 	some image in input.images
 	not has_label(image, label)
 	why := sprintf("%s, but the image must have the label %s with a value", [label_found(image), label])
 }
 
-deny_image_age contains finding(image.field, why, "use an image that was built again") if {
+deny contains finding("image-age", image.field, why, "use an image that was built again") if {
 	input.parameters.imageMaxAge
 	some image in input.images
-	not image.age <= input.parameters.imageMaxAge
+	not young(image)
 	why := sprintf("%s, but the image must have been signed within %s", [age_found(image), duration(input.parameters.imageMaxAge)])
 }

@@ -1,7 +1,7 @@
 # The controls of the Pod Security Standard restricted, beside those of baseline. They hold with profile Restricted.
 package basewright.runtime
 
-deny_volume_types contains finding(volume.field, why, "use one of the allowed types") if {
+deny contains finding("volume-types", volume.field, why, "use one of the allowed types") if {
 	input.profile == "Restricted"
 	some volume in input.volumes
 	some type in volume.types
@@ -9,14 +9,14 @@ deny_volume_types contains finding(volume.field, why, "use one of the allowed ty
 	why := sprintf("%s is a volume of type %s, but only %s are allowed", [shown(volume.name), type, concat(", ", volume_types)])
 }
 
-deny_volume_types contains finding(volume.field, why, "use one of the allowed types") if {
+deny contains finding("volume-types", volume.field, why, "use one of the allowed types") if {
 	input.profile == "Restricted"
 	some volume in input.volumes
 	count(volume.types) == 0
 	why := sprintf("%s is a volume of a type that is not known here, but only %s are allowed", [shown(volume.name), concat(", ", volume_types)])
 }
 
-deny_privilege_escalation contains finding(field, why, "write allowPrivilegeEscalation: false") if {
+deny contains finding("privilege-escalation", field, why, "write allowPrivilegeEscalation: false") if {
 	input.profile == "Restricted"
 	input.windows == false
 	some container in input.containers
@@ -25,7 +25,7 @@ deny_privilege_escalation contains finding(field, why, "write allowPrivilegeEsca
 	why := sprintf("allowPrivilegeEscalation is %s, but it must be false", [found(container, "allowPrivilegeEscalation")])
 }
 
-deny_run_as_non_root contains finding(security(context, "runAsNonRoot"), "runAsNonRoot is false, but it must be true", "write runAsNonRoot: true") if {
+deny contains finding("run-as-non-root", security(context, "runAsNonRoot"), "runAsNonRoot is false, but it must be true", "write runAsNonRoot: true") if {
 	input.profile == "Restricted"
 	some context in input.contexts
 	context.runAsNonRoot == false
@@ -33,24 +33,26 @@ deny_run_as_non_root contains finding(security(context, "runAsNonRoot"), "runAsN
 }
 
 # What a container does not say, its pod says.
-deny_run_as_non_root contains finding(field, why, "write runAsNonRoot: true, here or in spec.securityContext of the pod") if {
+deny contains finding("run-as-non-root", field, why, "write runAsNonRoot: true, here or in spec.securityContext of the pod") if {
 	input.profile == "Restricted"
-	not is_boolean(input.pod.runAsNonRoot)
+	not input.pod.runAsNonRoot == true
+	not input.pod.runAsNonRoot == false
 	some container in input.containers
-	not is_boolean(container.runAsNonRoot)
+	not container.runAsNonRoot == true
+	not container.runAsNonRoot == false
 	not root_is_nobody
 	field := security(container, "runAsNonRoot")
 	why := "runAsNonRoot is not set, neither here nor for the pod, but it must be true"
 }
 
-deny_root_user contains finding(security(context, "runAsUser"), "runAsUser is 0, but containers must not run as root", "write another number, for example 65532") if {
+deny contains finding("root-user", security(context, "runAsUser"), "runAsUser is 0, but containers must not run as root", "write another number, for example 65532") if {
 	input.profile == "Restricted"
 	some context in input.contexts
 	context.runAsUser == 0
 	not root_is_nobody
 }
 
-deny_seccomp contains forbidden_seccomp(context) if {
+deny contains finding("seccomp", security(context, "seccompProfile.type"), forbidden_seccomp(type), "write RuntimeDefault") if {
 	input.profile == "Restricted"
 	input.windows == false
 	some context in input.contexts
@@ -58,7 +60,7 @@ deny_seccomp contains forbidden_seccomp(context) if {
 	not type in seccomp_types
 }
 
-deny_seccomp contains finding(field, why, "write seccompProfile: {type: RuntimeDefault}, here or in spec.securityContext of the pod") if {
+deny contains finding("seccomp", field, why, "write seccompProfile: {type: RuntimeDefault}, here or in spec.securityContext of the pod") if {
 	input.profile == "Restricted"
 	input.windows == false
 	not input.pod.seccompProfile
@@ -68,15 +70,15 @@ deny_seccomp contains finding(field, why, "write seccompProfile: {type: RuntimeD
 	why := "there is no seccomp profile, neither here nor for the pod, but it must be RuntimeDefault or Localhost"
 }
 
-deny_capabilities contains finding(security(container, "capabilities.drop"), why, `write drop: ["ALL"]`) if {
+deny contains finding("capabilities", security(container, "capabilities.drop"), why, `write drop: ["ALL"]`) if {
 	input.profile == "Restricted"
 	input.windows == false
 	some container in input.containers
-	not "ALL" in container.dropped
+	not container.dropped.ALL
 	why := sprintf("%s dropped, but ALL capabilities must be", [dropped(container)])
 }
 
-deny_capabilities contains finding(field, why, sprintf("remove %q", [shown(added)])) if {
+deny contains finding("capabilities", field, why, sprintf("remove %q", [shown(added)])) if {
 	input.profile == "Restricted"
 	input.windows == false
 	some container in input.containers

@@ -1,8 +1,11 @@
 # What the rules for pods are made of.
+#
+# Beware of not f(x.y): without x.y it is undefined, and not true, so that the rule does not fire where it has to. What may be missing
+# is therefore asked for by not x.y, by not x.y == z, or in a function of x.
 package basewright.runtime
 
-# finding is what the rules find: where, what was expected and what is there, and what to write.
-finding(field, message, fix) := {"field": field, "message": message, "fix": fix}
+# finding is what the rule of that name finds: where, what was expected and what is there, and what to write.
+finding(rule, field, message, fix) := {"rule": rule, "field": field, "message": message, "fix": fix}
 
 # security is a field of the security context of a container or of the pod.
 security(context, name) := sprintf("%s.securityContext.%s", [context.field, name])
@@ -16,7 +19,10 @@ shown(text) := sprintf("%s...", [substring(text, 0, 97)]) if count(text) > 100
 
 found(container, name) := sprintf("%v", [container[name]]) if is_boolean(container[name])
 
-found(container, name) := "not set" if not is_boolean(container[name])
+found(container, name) := "not set" if {
+	not container[name] == true
+	not container[name] == false
+}
 
 default_capabilities := {
 	"AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD",
@@ -29,11 +35,7 @@ dropped(container) := "nothing is" if not container.dropped
 
 seccomp_types := {"RuntimeDefault", "Localhost"}
 
-forbidden_seccomp(context) := finding(
-	security(context, "seccompProfile.type"),
-	sprintf("the seccomp profile is %q, but only RuntimeDefault and Localhost are allowed", [shown(context.seccompProfile)]),
-	"write RuntimeDefault",
-)
+forbidden_seccomp(type) := sprintf("the seccomp profile is %q, but only RuntimeDefault and Localhost are allowed", [shown(type)])
 
 selinux_types contains type if some type in ["container_t", "container_init_t", "container_kvm_t"]
 
@@ -58,6 +60,8 @@ sysctls := {
 }
 
 volume_types := {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "image", "persistentVolumeClaim", "projected", "secret"}
+
+allowed_sysctl(name) if sysctls[name] <= input.minor
 
 # In a user namespace, root is nobody on the node.
 root_is_nobody if {
@@ -121,6 +125,8 @@ shells_found(image) := "no test attests whether there is a shell" if {
 }
 
 has_label(image, label) if trim_space(image.labels[label]) != ""
+
+young(image) if image.age <= input.parameters.imageMaxAge
 
 label_found(image) := "the label is missing or empty" if image.known
 
