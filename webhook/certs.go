@@ -16,6 +16,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
+	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -53,6 +54,8 @@ type Certificates struct {
 	clock     clock.PassiveClock
 
 	current atomic.Pointer[tls.Certificate]
+	// last is what the Secret had when it was last good. Only Reconcile, which runs once at a time, looks at it.
+	last stock
 	// trusted: apiservers were told of the authority since this process has started, or there is nothing to tell.
 	trusted atomic.Bool
 }
@@ -112,11 +115,14 @@ func (c *Certificates) Reconcile(ctx context.Context, _ reconcile.Request) (reco
 	ctx, cancel := context.WithTimeout(ctx, passTimeout)
 	defer cancel()
 	secret := &corev1.Secret{}
-	if err := c.reader.Get(ctx, types.NamespacedName{Namespace: c.namespace, Name: SecretName}, secret); err != nil {
-		return reconcile.Result{}, fmt.Errorf("reading the Secret %s/%s, which config/webhook installs: %w", c.namespace, SecretName, err)
+	err := c.reader.Get(ctx, types.NamespacedName{Namespace: c.namespace, Name: SecretName}, secret)
+	if apierrors.IsNotFound(err) {
+		return c.begin(ctx)
 	}
-	held := read(secret.Data)
-	c.hold(held)
+	if err != nil {
+		return reconcile.Result{}, fmt.Errorf("reading the Secret %s/%s: %w", c.namespace, SecretName, err)
+	}
+	held := c.hold(read(secret.Data))
 	askers, err := c.askers(ctx)
 	if err != nil {
 		return reconcile.Result{}, err
@@ -131,11 +137,29 @@ func (c *Certificates) Reconcile(ctx context.Context, _ reconcile.Request) (reco
 	return c.tell(ctx, askers, held)
 }
 
-// hold serves with the certificate from now on. One that can't be used does not take the place of another.
-func (c *Certificates) hold(s stock) {
-	if pair, err := tls.X509KeyPair(s.certificate, s.key); err == nil {
-		c.current.Store(&pair)
+// begin makes an empty Secret, by an apply: that asks for permission by the name, which a create does not.
+func (c *Certificates) begin(ctx context.Context) (reconcile.Result, error) {
+	empty := corev1ac.Secret(SecretName, c.namespace).WithLabels(map[string]string{"app.kubernetes.io/name": "basewright", "app.kubernetes.io/component": "webhook"})
+	if err := c.writer.Apply(ctx, empty, client.FieldOwner("basewright-webhook")); err != nil {
+		return reconcile.Result{}, fmt.Errorf("making the Secret %s/%s: %w", c.namespace, SecretName, err)
 	}
+	return reconcile.Result{RequeueAfter: time.Second}, nil
+}
+
+// hold serves with the certificate from now on. One that can't be used does not take the place of another: whoever deletes
+// the Secret wants another authority, and not that nobody is served until all have heard of it.
+func (c *Certificates) hold(s stock) stock {
+	pair, err := tls.X509KeyPair(s.certificate, s.key)
+	if err != nil {
+		s.certificate, s.key = c.last.certificate, c.last.key
+		if len(s.authorities) == 0 {
+			s.authorities = c.last.authorities
+		}
+		return s
+	}
+	c.current.Store(&pair)
+	c.last = s
+	return s
 }
 
 // store writes the Secret. Of two replicas that do so at the same time one comes too late, and takes over what the other has made.

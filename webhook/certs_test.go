@@ -207,11 +207,45 @@ func TestWithoutConfigurationsItGetsReady(t *testing.T) {
 	}
 }
 
-func TestWithoutItsSecretItSaysWhereThatComesFrom(t *testing.T) {
-	r := replica(fake.NewClientBuilder().WithObjects(validating(""), mutating()).Build(), clocktesting.NewFakePassiveClock(epoch))
-	_, err := r.Reconcile(t.Context(), reconcile.Request{})
-	if !apierrors.IsNotFound(err) || !strings.Contains(err.Error(), "basewright-system/basewright-webhook-certs, which config/webhook installs") {
-		t.Errorf("got %v", err)
+func TestWithoutASecretThereWillBeOne(t *testing.T) {
+	c := fake.NewClientBuilder().WithObjects(validating(""), mutating()).Build()
+	r := replica(c, clocktesting.NewFakePassiveClock(epoch))
+	for range 3 {
+		pass(t, r)
+	}
+	if err := r.Check(nil); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestADeletedSecretMeansAnotherAuthorityAndNoGap(t *testing.T) {
+	now := clocktesting.NewFakePassiveClock(epoch)
+	c := fake.NewClientBuilder().WithObjects(emptySecret(), validating(""), mutating()).Build()
+	r := replica(c, now)
+	pass(t, r)
+	pass(t, r)
+	before := storedIn(t, c)
+	if err := c.Delete(t.Context(), emptySecret()); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		pass(t, r)
+	}
+	between := storedIn(t, c)
+	if len(between.authorities) != 2 || !bytes.Equal(between.certificate, before.certificate) || bytes.Equal(between.authorityKey, before.authorityKey) {
+		t.Errorf("there are %d authorities; the certificate is the same: %t, the key of the authority is the same: %t", len(between.authorities),
+			bytes.Equal(between.certificate, before.certificate), bytes.Equal(between.authorityKey, before.authorityKey))
+	}
+	for _, step := range []string{"another certificate", "without the authority before"} {
+		now.SetTime(now.Now().Add(settle + time.Second))
+		pass(t, r)
+		pass(t, r)
+		if step == "another certificate" && bytes.Equal(storedIn(t, c).certificate, before.certificate) {
+			t.Error("the certificate of the authority before is still served")
+		}
+	}
+	if after := storedIn(t, c); len(after.authorities) != 1 || bytes.Equal(after.authorities[0], before.authorities[0]) {
+		t.Error("the authority before is still trusted")
 	}
 }
 
