@@ -175,4 +175,6 @@ const (
 	ReasonIdentityMismatch = "IdentityMismatch"
 	// ReasonAttestationMissing: there is no attestation of the predicate type that was asked for.
 	ReasonAttestationMissing = "AttestationMissing"
+	// ReasonAttestationRejected: there are good attestations of that predicate type, and none says what was asked for.
+	ReasonAttestationRejected = "AttestationRejected"
 )
