@@ -138,6 +138,8 @@ const (
 	ReasonDockerfilePolicyDenied = "DockerfilePolicyDenied"
 	// ReasonPolicyInvalid: a rule of spec.dockerfilePolicy.extraRules doesn't compile, or can't be evaluated.
 	ReasonPolicyInvalid = "PolicyInvalid"
+	// ReasonPolicyUnsupported: a ClusterImagePolicy asks for what is not supported, or is wrong.
+	ReasonPolicyUnsupported = "PolicyUnsupported"
 	// ReasonPolicyBudgetExceeded: the rules took more time, steps or memory than they may.
 	ReasonPolicyBudgetExceeded = "PolicyBudgetExceeded"
 
