@@ -179,4 +179,13 @@ const (
 	ReasonAttestationMissing = "AttestationMissing"
 	// ReasonAttestationRejected: there are good attestations of that predicate type, and none says what was asked for.
 	ReasonAttestationRejected = "AttestationRejected"
+
+	// Admission.
+
+	// ReasonImageRefused: a policy refuses all images that it is for.
+	ReasonImageRefused = "ImageRefused"
+	// ReasonPlatformMissing: an index has no image that a node of the cluster can run.
+	ReasonPlatformMissing = "PlatformMissing"
+	// ReasonAdmissionBusy: so many images are looked at that the time was over before it was this one's turn.
+	ReasonAdmissionBusy = "AdmissionBusy"
 )
