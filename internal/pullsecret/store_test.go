@@ -282,13 +282,19 @@ func TestWhatThePodSecretsOpen(t *testing.T) {
 		"credentials that the registry takes":        {[]Secret{secret("a", "1")}, dockerConfig(host, "ann"), "Terminal ImageNotFound"},
 		"credentials that it does not take":          {[]Secret{secret("a", "1")}, dockerConfig(host, "bob"), "Terminal RegistryUnauthorized"},
 		"credentials for another host are kept back": {[]Secret{secret("a", "1")}, dockerConfig("ghcr.io", "ann"), "Terminal RegistryUnauthorized"},
+		"a missing secret beside it is passed over":  {[]Secret{missing("b"), secret("a", "1")}, dockerConfig(host, "ann"), "Terminal ImageNotFound"},
 		"no secret": {nil, nil, "Terminal RegistryUnauthorized"},
 		"a malformed secret is not the registry's fault": {[]Secret{secret("a", "1")}, []byte("hunter2"), "Terminal RegistryCredentialsInvalid"},
 	}
 	for desc, tt := range tests {
 		t.Run(desc, func(t *testing.T) {
 			s := must(New(Options{Base: must(registry.New(registry.Config{UnsafeLoopback: true, UnsafePlainHTTPHosts: []string{host}}))}))
-			client, _, err := s.Access(tt.secrets, func(context.Context, Secret) ([]byte, error) { return tt.content, nil })
+			client, _, err := s.Access(tt.secrets, func(_ context.Context, secret Secret) ([]byte, error) {
+				if secret.UID == "" {
+					t.Error("a missing secret is read")
+				}
+				return tt.content, nil
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
