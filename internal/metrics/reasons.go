@@ -48,6 +48,7 @@ var failureReasons = []string{
 	pipeline.ReasonIdentityUnavailable, pipeline.ReasonTrustRootUnavailable, pipeline.ReasonTrustRootInvalid, pipeline.ReasonSigstoreUnavailable,
 	pipeline.ReasonSigstoreRefused, pipeline.ReasonSigstoreAnswerInvalid, pipeline.ReasonAttestationTooLarge,
 	pipeline.ReasonSignatureMissing, pipeline.ReasonSignatureInvalid, pipeline.ReasonIdentityMismatch, pipeline.ReasonAttestationMissing,
+	pipeline.ReasonAttestationRejected,
 	other,
 }
 

@@ -143,6 +143,8 @@ const (
 	ReasonDockerfilePolicyDenied = "DockerfilePolicyDenied"
 	// ReasonPolicyInvalid: a rule of spec.dockerfilePolicy.extraRules doesn't compile, or can't be evaluated.
 	ReasonPolicyInvalid = "PolicyInvalid"
+	// ReasonPolicyUnsupported: a ClusterImagePolicy asks for what is not supported, or is wrong.
+	ReasonPolicyUnsupported = "PolicyUnsupported"
 	// ReasonPolicyBudgetExceeded: the rules took more time, steps or memory than they may.
 	ReasonPolicyBudgetExceeded = "PolicyBudgetExceeded"
 
@@ -180,4 +182,6 @@ const (
 	ReasonIdentityMismatch = "IdentityMismatch"
 	// ReasonAttestationMissing: there is no attestation of the predicate type that was asked for.
 	ReasonAttestationMissing = "AttestationMissing"
+	// ReasonAttestationRejected: there are good attestations of that predicate type, and none says what was asked for.
+	ReasonAttestationRejected = "AttestationRejected"
 )

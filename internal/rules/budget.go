@@ -47,6 +47,8 @@ func (m *meter) Cancelled() bool {
 	return m.steps < 0 || m.stopped.Load()
 }
 
+func (b Budget) meter() *meter { return &meter{steps: b.Steps, size: b.Size} }
+
 // allows says whether one call may make so much.
 func (m *meter) allows(size int) bool { return size <= maxOperands && size <= m.size }
 

@@ -21,10 +21,14 @@ const overheadBytes = 256 << 10
 
 // core verifies one signature against one snapshot of the trust root.
 type core struct {
-	verifier   *sigstore.Verifier
-	material   root.TrustedMaterial
-	identities []sigstore.PolicyOption
-	logs       map[string]*root.TransparencyLog
+	verifier *sigstore.Verifier
+	material root.TrustedMaterial
+	policy   []sigstore.PolicyOption
+	logs     map[string]*root.TransparencyLog
+	// key is whose signatures are good; nil: those of identities.
+	key *trustedKey
+	// with is another core for the same, with another trust root.
+	with func(root.TrustedMaterial) (*core, error)
 }
 
 // newCore decides from what the trust root has what a signature must have. Nothing in a signature changes that.
@@ -51,11 +55,35 @@ func newCore(material root.TrustedMaterial, identities []sigstore.PolicyOption) 
 	if err != nil {
 		return nil, pipeline.Terminalf(pipeline.ReasonTrustRootInvalid, "using the trust root: %w", err)
 	}
-	return &core{verifier: verifier, material: material, identities: identities, logs: logs}, nil
+	return &core{verifier: verifier, material: material, policy: identities, logs: logs, with: func(m root.TrustedMaterial) (*core, error) { return newCore(m, identities) }}, nil
+}
+
+// newKeyCore is newCore for a key, which needs a trust root only for its log.
+func newKeyCore(material root.TrustedMaterial, key *trustedKey) (*core, error) {
+	options := []sigstore.VerifierOption{sigstore.WithoutStatementPredicate()}
+	switch {
+	case !key.log:
+		material = &root.BaseTrustedMaterial{}
+		options = append(options, sigstore.WithNoObserverTimestamps())
+	case material == nil:
+		return nil, pipeline.Terminalf(pipeline.ReasonTrustRootInvalid, "there is no trust root")
+	case len(material.RekorLogs()) == 0:
+		return nil, lacks("a transparency log")
+	default:
+		options = append(options, sigstore.WithTransparencyLog(1), sigstore.WithObserverTimestamps(1))
+	}
+	verifier, err := sigstore.NewVerifier(newKeyed(material, key), options...)
+	if err != nil {
+		return nil, pipeline.Terminalf(pipeline.ReasonTrustRootInvalid, "using the trust root: %w", err)
+	}
+	return &core{
+		verifier: verifier, material: material, policy: []sigstore.PolicyOption{sigstore.WithKey()}, logs: material.RekorLogs(), key: key,
+		with: func(m root.TrustedMaterial) (*core, error) { return newKeyCore(m, key) },
+	}, nil
 }
 
 func lacks(what string) error {
-	return pipeline.Terminalf(pipeline.ReasonTrustRootInvalid, "the trust root lacks %s: without it no keyless signature can be verified", what)
+	return pipeline.Terminalf(pipeline.ReasonTrustRootInvalid, "the trust root lacks %s: without it no such signature can be verified", what)
 }
 
 // invalidError is what is wrong with one signature. Others may still be good.
@@ -79,21 +107,40 @@ func (c *core) check(b *protobundle.Bundle, payload int, artifact sigstore.Artif
 	if size := proto.Size(b) - payload; size > overheadBytes {
 		return Evidence{}, invalid("it has %d bytes beside what it signs, at most %d are read", size, overheadBytes)
 	}
+	if c.key != nil && !c.key.log && b.GetVerificationMaterial() != nil {
+		// Nobody asks for them, so nothing of them counts.
+		b.VerificationMaterial.TlogEntries, b.VerificationMaterial.TimestampVerificationData = nil, nil
+	}
 	entity, err := bundle.NewBundle(b)
 	if err != nil {
 		return Evidence{}, &invalidError{err}
 	}
-	result, err := c.verifier.Verify(entity, sigstore.NewPolicy(artifact, c.identities...))
+	result, err := c.verifier.Verify(entity, sigstore.NewPolicy(artifact, c.policy...))
 	if _, ok := errors.AsType[*sigstore.ErrNoMatchingCertificateIdentity](err); ok {
 		return Evidence{}, stranger(entity)
 	}
 	if err != nil {
 		return Evidence{}, &invalidError{err}
 	}
+	if c.key != nil {
+		return c.keyEvidence(entity, result)
+	}
 	if result.VerifiedIdentity == nil || result.Signature == nil || result.Signature.Certificate == nil {
 		return Evidence{}, invalid("it was not made with a certificate")
 	}
 	return c.evidence(entity, result)
+}
+
+func (c *core) keyEvidence(b *bundle.Bundle, result *sigstore.VerificationResult) (Evidence, error) {
+	switch {
+	case result.Signature == nil, result.Signature.Certificate != nil, result.Signature.PublicKeyID == nil, result.VerifiedIdentity != nil:
+		return Evidence{}, invalid("it was not made with a key")
+	case !c.key.log:
+		return Evidence{Key: c.key.name}, nil
+	case len(result.VerifiedTimestamps) == 0:
+		return Evidence{}, invalid("nobody says when it was made")
+	}
+	return c.dated(Evidence{Key: c.key.name}, b, result), nil
 }
 
 // stranger tells who has made a signature that is good but for that.
@@ -114,14 +161,19 @@ func (c *core) evidence(b *bundle.Bundle, result *sigstore.VerificationResult) (
 	if who.Issuer == "" || len(result.VerifiedTimestamps) == 0 {
 		return Evidence{}, invalid("its certificate names no issuer, or nobody says when it was made")
 	}
-	e := Evidence{Identity: who.SubjectAlternativeName, Issuer: who.Issuer, SignedAt: result.VerifiedTimestamps[0].Timestamp}
+	return c.dated(Evidence{Identity: who.SubjectAlternativeName, Issuer: who.Issuer}, b, result), nil
+}
+
+// dated adds when it was signed, and where the log has it.
+func (c *core) dated(e Evidence, b *bundle.Bundle, result *sigstore.VerificationResult) Evidence {
+	e.SignedAt = result.VerifiedTimestamps[0].Timestamp
 	for _, t := range result.VerifiedTimestamps {
 		if t.Timestamp.Before(e.SignedAt) {
 			e.SignedAt = t.Timestamp
 		}
 	}
 	e.LogID, e.LogIndex = c.logged(b)
-	return e, nil
+	return e
 }
 
 // logged is where the log has b. Of several entries one alone must be good, and which one is not told. An index that only

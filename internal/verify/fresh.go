@@ -68,9 +68,15 @@ func (v *Verifier) FreshMessage(b *protobundle.Bundle, message []byte) error {
 
 // core is for the trust root as it is now.
 func (v *Verifier) core() (*core, error) {
+	if v.key != nil && !v.key.log {
+		return newKeyCore(nil, v.key)
+	}
 	material, err := v.material()
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case v.key != nil:
+		return newKeyCore(material, v.key)
 	}
 	return newCore(material, v.identities)
 }

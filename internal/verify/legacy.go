@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -70,15 +69,11 @@ func (s *search) layers(m *v1.Manifest) []v1.Descriptor {
 }
 
 func (s *search) layer(ctx context.Context, layer v1.Descriptor) (Attestation, error) {
-	material, err := legacyMaterial(layer.Annotations)
+	material, err := s.material(layer.Annotations)
 	if err != nil {
 		return Attestation{}, err
 	}
-	limit := s.envelopeBytes()
-	if s.want.simple {
-		limit = payloadBytes
-	}
-	content, err := s.client.Blob(ctx, s.ref.Context(), layer, limit)
+	content, err := s.content(ctx, layer)
 	if err != nil {
 		return Attestation{}, err
 	}
@@ -94,6 +89,17 @@ func (s *search) layer(ctx context.Context, layer v1.Descriptor) (Attestation, e
 	return s.stamped(content).statement(b)
 }
 
+func (s *search) content(ctx context.Context, layer v1.Descriptor) ([]byte, error) {
+	if known, ok := s.guessed(layer); ok {
+		return known, nil
+	}
+	limit := s.envelopeBytes()
+	if s.want.simple {
+		limit = payloadBytes
+	}
+	return s.client.Blob(ctx, s.ref.Context(), layer, limit)
+}
+
 // simple verifies a signature of the payload that names the digest.
 func (s *search) simple(b *protobundle.Bundle, payload []byte, signature string) (Attestation, error) {
 	if err := checkSimple(payload, s.digest.String()); err != nil {
@@ -103,10 +109,8 @@ func (s *search) simple(b *protobundle.Bundle, payload []byte, signature string)
 	if err != nil {
 		return Attestation{}, invalid("its annotation %s is not base64", signatureAnnotation)
 	}
-	sum := sha256.Sum256(payload)
 	b.Content = &protobundle.Bundle_MessageSignature{MessageSignature: &protocommon.MessageSignature{
-		MessageDigest: &protocommon.HashOutput{Algorithm: protocommon.HashAlgorithm_SHA2_256, Digest: sum[:]},
-		Signature:     signed,
+		MessageDigest: digestOf(payload, b.GetVerificationMaterial().GetTlogEntries()), Signature: signed,
 	}}
 	evidence, err := s.core.check(b, 0, sigstore.WithArtifact(bytes.NewReader(payload)))
 	return Attestation{Evidence: evidence}, err
@@ -134,30 +138,49 @@ func legacyEnvelope(raw []byte) (*protodsse.Envelope, error) {
 	return &protodsse.Envelope{Payload: payload, PayloadType: e.PayloadType, Signatures: []*protodsse.Signature{{Sig: signed}}}, nil
 }
 
-// legacyMaterial is what annotations say of a signature, as a bundle has it. What is not there is missed when it is verified.
+// material is what annotations say of a signature, as a bundle has it. What is not there is missed when it is verified.
+func (s *search) material(annotations map[string]string) (*protobundle.VerificationMaterial, error) {
+	if s.core.key == nil {
+		return legacyMaterial(annotations)
+	}
+	if annotations[certificateAnnotation] != "" {
+		return nil, invalid("it has a certificate in its annotation %s: it is keyless, and not by %s", certificateAnnotation, s.core.key.name)
+	}
+	out := &protobundle.VerificationMaterial{Content: &protobundle.VerificationMaterial_PublicKey{PublicKey: &protocommon.PublicKeyIdentifier{}}}
+	if !s.core.key.log {
+		return out, nil
+	}
+	return out, legacyTimes(out, annotations)
+}
+
 func legacyMaterial(annotations map[string]string) (*protobundle.VerificationMaterial, error) {
 	block, _ := pem.Decode([]byte(annotations[certificateAnnotation]))
 	if block == nil || block.Type != "CERTIFICATE" {
 		return nil, invalid("it has no certificate in its annotation %s: it is not keyless", certificateAnnotation)
 	}
 	out := &protobundle.VerificationMaterial{Content: &protobundle.VerificationMaterial_Certificate{Certificate: &protocommon.X509Certificate{RawBytes: block.Bytes}}}
+	return out, legacyTimes(out, annotations)
+}
+
+// legacyTimes adds the entry of the log, and the timestamp.
+func legacyTimes(out *protobundle.VerificationMaterial, annotations map[string]string) error {
 	if raw := annotations[logAnnotation]; raw != "" {
 		entry, err := legacyEntry(raw)
 		if err != nil {
-			return nil, invalid("its annotation %s is malformed: %w", logAnnotation, err)
+			return invalid("its annotation %s is malformed: %w", logAnnotation, err)
 		}
 		out.TlogEntries = []*protorekor.TransparencyLogEntry{entry}
 	}
 	if raw := annotations[timestampAnnotation]; raw != "" {
 		var stamp struct{ SignedRFC3161Timestamp []byte }
 		if err := json.Unmarshal([]byte(raw), &stamp); err != nil {
-			return nil, invalid("its annotation %s is malformed: %w", timestampAnnotation, err)
+			return invalid("its annotation %s is malformed: %w", timestampAnnotation, err)
 		}
 		out.TimestampVerificationData = &protobundle.TimestampVerificationData{
 			Rfc3161Timestamps: []*protocommon.RFC3161SignedTimestamp{{SignedTimestamp: stamp.SignedRFC3161Timestamp}},
 		}
 	}
-	return out, nil
+	return nil
 }
 
 // legacyEntry is an entry of the log with the log's promise to include it. Its kind stands in what was logged alone.

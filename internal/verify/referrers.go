@@ -45,7 +45,7 @@ func (s *search) referrers(ctx context.Context) error {
 	if err != nil {
 		return s.fail("the list of referrers", err)
 	}
-	found = s.order(found)
+	found = s.order(slices.Clone(found)) // others may have been given the same list
 	s.listed = len(found)
 	return s.each(ctx, found[:min(len(found), s.limits.Referrers)], s.referrer)
 }

@@ -20,7 +20,7 @@ const (
 )
 
 // report says why nothing that was found is evidence.
-func (v *Verifier) report(ref name.Digest, w want, searches ...*search) error {
+func (v *Verifier) report(ref name.Digest, w want, refused *refusal, searches ...*search) error {
 	doing := "verifying the signatures of " + registry.Name(ref)
 	missing, nothing := pipeline.ReasonSignatureMissing, "it is not signed"
 	if !w.simple {
@@ -35,11 +35,14 @@ func (v *Verifier) report(ref name.Digest, w want, searches ...*search) error {
 	}
 	slices.Sort(strangers)
 	switch {
+	case refused != nil:
+		return refused.rejected(ref, w)
 	case len(strangers) > 0:
 		return pipeline.Terminalf(pipeline.ReasonIdentityMismatch, "%s: the valid ones are by %s; it has to be signed by %s%s",
 			doing, list(slices.Compact(strangers), " and by "), v.wanted, bounds(searches))
 	case len(failed) > 0:
-		return pipeline.Terminalf(pipeline.ReasonSignatureInvalid, "%s: none is valid of %s: %s%s", doing, counts(searches), list(failed, "; "), bounds(searches))
+		return pipeline.Terminalf(pipeline.ReasonSignatureInvalid, "%s: none is valid of %s: %s; it has to be signed by %s%s",
+			doing, counts(searches), list(failed, "; "), v.wanted, bounds(searches))
 	}
 	return pipeline.Terminalf(missing, "%s: %s: there is nothing in its tag, and nothing refers to it; it has to be signed by %s%s", doing, nothing, v.wanted, bounds(searches))
 }

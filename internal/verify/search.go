@@ -27,20 +27,22 @@ const payloadBytes = 64 << 10
 // who gets that many has found some.
 const keptStatements = 4
 
-// errFull ends a search that has found all that it may keep.
-var errFull = errors.New("there is no room for another statement")
+// errEnough ends a search that needs no more, or has no room for more.
+var errEnough = errors.New("there is enough")
 
 // search looks for signatures or attestations of one digest in one format. Each candidate is judged apart: what is wrong
 // with one says nothing of the others.
 type search struct {
 	format v1alpha1.SignatureFormat
 	core   *core
-	client *registry.Client
+	client Source
 	ref    name.Digest
 	digest v1.Hash
 	want   want
 	limits limits.Signatures
 	now    func() time.Time
+	// take is given what is good, and may end the search with errEnough. Default: keep.
+	take func(Attestation) error
 
 	valid  []Attestation
 	failed []failure
@@ -53,6 +55,8 @@ type search struct {
 	// kept are the statements in valid by their SHA-256, and keptBytes their size.
 	kept      map[[sha256.Size]byte][]byte
 	keptBytes int64
+	// guesses are what layers may have that need not be read.
+	guesses []guess
 }
 
 // content is all that is verified of a layer. In a tag some of it stands in annotations: signatures of several people have
@@ -90,7 +94,7 @@ func (s *search) each(ctx context.Context, candidates []v1.Descriptor, judge fun
 		}
 		found, err := guarded(ctx, d, judge)
 		err = s.note(d, found, single(ctx, err))
-		if errors.Is(err, errFull) {
+		if errors.Is(err, errEnough) {
 			return nil
 		}
 		if err != nil {
@@ -125,10 +129,14 @@ func (s *search) note(d v1.Descriptor, found Attestation, err error) error {
 	if errors.Is(err, errOther) {
 		return nil
 	}
-	if err == nil {
-		return s.keep(found)
+	if err != nil {
+		return s.fail(d.Digest.String(), err)
 	}
-	return s.fail(d.Digest.String(), err)
+	found.Subject, found.Format = s.digest.String(), s.format
+	if s.take != nil {
+		return s.take(found)
+	}
+	return s.keep(found)
 }
 
 // keep holds a statement once, in however many layers it is. Copies are made by anybody, what was signed is not.
@@ -137,7 +145,7 @@ func (s *search) keep(found Attestation) error {
 	same, there := s.kept[sum]
 	if !there {
 		if s.keptBytes+int64(len(found.Payload)) > keptStatements*int64(s.limits.StatementBytes) {
-			return errFull
+			return errEnough
 		}
 		if s.kept == nil {
 			s.kept = map[[sha256.Size]byte][]byte{}
@@ -145,7 +153,7 @@ func (s *search) keep(found Attestation) error {
 		same = found.Payload
 		s.kept[sum], s.keptBytes = same, s.keptBytes+int64(len(same))
 	}
-	found.Subject, found.Format, found.Payload = s.digest.String(), s.format, same
+	found.Payload = same
 	s.valid = append(s.valid, found)
 	return nil
 }

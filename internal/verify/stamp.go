@@ -13,7 +13,7 @@ func (s *search) stamped(envelope []byte) *search {
 	if len(s.core.material.TimestampingAuthorities()) == 0 {
 		return s
 	}
-	core, err := newCore(envelopeStamps{s.core.material, envelope}, s.core.identities)
+	core, err := s.core.with(envelopeStamps{s.core.material, envelope})
 	if err != nil {
 		return s
 	}

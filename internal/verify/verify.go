@@ -1,5 +1,5 @@
-// Package verify verifies keyless Sigstore signatures and attestations of a digest in a registry, offline against a trust
-// root. It is the only place where Evidence is made.
+// Package verify verifies Sigstore signatures and attestations of a digest in a registry, keyless ones or those of a key,
+// offline against a trust root. It is the only place where Evidence is made.
 package verify
 
 import (
@@ -20,20 +20,23 @@ import (
 	"github.com/ibshafique/base-images/internal/registry"
 )
 
-// Options of a Verifier.
+// Options of a Verifier. Of Identities and Key exactly one is set.
 type Options struct {
 	// Identities that may have signed; at least one. Any of them suffices.
 	Identities []Identity
-	// Material is the trust root. It is asked once for each verification.
+	// Key that it must be signed with.
+	Key *Key
+	// Material is the trust root. It is asked once for each verification, but not for a Key without Log, which needs none.
 	Material func() (root.TrustedMaterial, error)
 	// Limits of what is read. Zero fields have their defaults.
 	Limits limits.Signatures
 }
 
-// Verifier verifies what certain identities have signed. It is safe for concurrent use.
+// Verifier verifies what certain identities, or the holder of a key, have signed. It is safe for concurrent use.
 type Verifier struct {
 	named      []Identity
 	identities []sigstore.PolicyOption
+	key        *trustedKey
 	wanted     string
 	material   func() (root.TrustedMaterial, error)
 	limits     limits.Signatures
@@ -42,14 +45,27 @@ type Verifier struct {
 
 // New makes a Verifier. The error names the field of Options that is wrong.
 func New(o Options) (*Verifier, error) {
-	identities, err := compileAll(o.Identities)
+	v := &Verifier{named: slices.Clone(o.Identities), material: o.Material, limits: o.Limits.WithDefaults(), now: time.Now}
+	var err error
+	switch {
+	case o.Key == nil:
+		v.wanted = describeAll(o.Identities)
+		v.identities, err = compileAll(o.Identities)
+	case len(o.Identities) > 0:
+		err = errors.New("key: it is set beside identities: set one of them")
+	default:
+		v.key, err = newTrustedKey(*o.Key)
+	}
 	if err != nil {
 		return nil, err
 	}
-	if o.Material == nil {
+	if v.key != nil {
+		v.wanted = v.key.name
+	}
+	if o.Material == nil && (v.key == nil || v.key.log) {
 		return nil, errors.New("material: there is no trust root to verify with")
 	}
-	return &Verifier{named: slices.Clone(o.Identities), identities: identities, wanted: describeAll(o.Identities), material: o.Material, limits: o.Limits.WithDefaults(), now: time.Now}, nil
+	return v, nil
 }
 
 // want is what is looked for.
@@ -63,7 +79,7 @@ type want struct {
 // Signatures returns all signatures of ref that are good and by an identity that was asked for, in both formats, newest first
 // in each. There is at least one, or an error: Terminal with reason SignatureMissing, SignatureInvalid or IdentityMismatch.
 // An outage of the registry is the registry's fault, also if there are others to return.
-func (v *Verifier) Signatures(ctx context.Context, c *registry.Client, ref name.Digest) ([]Evidence, error) {
+func (v *Verifier) Signatures(ctx context.Context, c Source, ref name.Digest) ([]Evidence, error) {
 	found, err := v.all(ctx, c, ref, want{predicateType: pipeline.PredicateSignature, simple: true})
 	out := make([]Evidence, 0, len(found))
 	for _, a := range found {
@@ -74,26 +90,15 @@ func (v *Verifier) Signatures(ctx context.Context, c *registry.Client, ref name.
 
 // Attestations returns all attestations of ref of exactly this predicate type, as Signatures does. If there are none, the
 // reason is AttestationMissing. Those whose statements would not fit into keptStatements of the largest size are left out.
-func (v *Verifier) Attestations(ctx context.Context, c *registry.Client, ref name.Digest, predicateType string) ([]Attestation, error) {
+func (v *Verifier) Attestations(ctx context.Context, c Source, ref name.Digest, predicateType string) ([]Attestation, error) {
 	return v.all(ctx, c, ref, want{predicateType: predicateType})
 }
 
-func (v *Verifier) all(ctx context.Context, c *registry.Client, ref name.Digest, w want) ([]Attestation, error) {
-	material, err := v.material()
+func (v *Verifier) all(ctx context.Context, c Source, ref name.Digest, w want) ([]Attestation, error) {
+	legacy, bundles, err := v.searches(c, ref, w)
 	if err != nil {
 		return nil, err
 	}
-	core, err := newCore(material, v.identities)
-	if err != nil {
-		return nil, err
-	}
-	digest, err := v1.NewHash(ref.DigestStr())
-	if err != nil || digest.Algorithm != "sha256" {
-		return nil, pipeline.Terminalf(pipeline.ReasonSignatureInvalid, "verifying %s: only digests of SHA-256 can be verified", registry.Name(ref))
-	}
-	legacy := &search{format: v1alpha1.FormatLegacy, core: core, client: c, ref: ref, digest: digest, want: w, limits: v.limits, now: v.now}
-	bundles := new(*legacy)
-	bundles.format = v1alpha1.FormatBundle
 	both, ctx := errgroup.WithContext(ctx)
 	both.Go(func() error { return legacy.tags(ctx) })
 	both.Go(func() error { return bundles.referrers(ctx) })
@@ -103,5 +108,21 @@ func (v *Verifier) all(ctx context.Context, c *registry.Client, ref name.Digest,
 	if found := append(legacy.valid, bundles.valid...); len(found) > 0 {
 		return found, nil
 	}
-	return nil, v.report(ref, w, legacy, bundles)
+	return nil, v.report(ref, w, nil, legacy, bundles)
+}
+
+// searches are one for each format.
+func (v *Verifier) searches(c Source, ref name.Digest, w want) (legacy, bundles *search, err error) {
+	core, err := v.core()
+	if err != nil {
+		return nil, nil, err
+	}
+	digest, err := v1.NewHash(ref.DigestStr())
+	if err != nil || digest.Algorithm != "sha256" {
+		return nil, nil, pipeline.Terminalf(pipeline.ReasonSignatureInvalid, "verifying %s: only digests of SHA-256 can be verified", registry.Name(ref))
+	}
+	legacy = &search{format: v1alpha1.FormatLegacy, core: core, client: c, ref: ref, digest: digest, want: w, limits: v.limits, now: v.now}
+	bundles = new(*legacy)
+	bundles.format = v1alpha1.FormatBundle
+	return legacy, bundles, nil
 }
