@@ -51,7 +51,7 @@ var allowed = map[string][]string{
 	"internal/runtimetest": {"api/v1alpha1", "internal/job", "internal/limits", "internal/pipeline", "internal/probe"},
 	"internal/metrics":     {"api/v1alpha1", "internal/pipeline"},
 	"internal/worker":      {"internal/inspect", "internal/limits", "internal/pipeline", "internal/registry", "internal/source", "internal/vulndb"},
-	"internal/connect":     {"internal/config", "internal/limits", "internal/metrics", "internal/registry", "internal/trustroot"},
+	"internal/connect":     {"internal/config", "internal/limits", "internal/registry", "internal/trustroot"},
 	"config/admission":     {},
 	"config/webhook":       {},
 	"internal/imageglob":   {},
