@@ -76,6 +76,7 @@ func constants(t *testing.T, dir, prefix string) []string {
 // notOfFailedBuilds are reasons that no build fails for.
 var notOfFailedBuilds = []string{"Promoted", "Building", "BuildCreated", "Queued", "Superseded", "Suspended", "Succeeded", "Pending", "ScheduleInvalid",
 	"Scanning", "NoPackagesFound", "Testing", "TestsSkipped", "CodeScanningRefused", "CodeScanningUnavailable", "GitHubTokenInvalid",
+	"ImageRefused", "PlatformMissing", "AdmissionBusy",
 	"NoPolicy", "TooManyImages", "TagRefused", "RuntimeRule", "PolicyNotReady", "AdmissionTimeout"}
 
 func TestEveryReasonIsInItsList(t *testing.T) {

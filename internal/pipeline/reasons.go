@@ -65,6 +65,11 @@ const (
 	// ReasonRegistryCredentials is a secret that is not a docker config.
 	ReasonRegistryCredentials = "RegistryCredentialsInvalid"
 
+	// ReasonCloudCredentials: a cloud gives the webhook no credentials for its registry.
+	ReasonCloudCredentials = "CloudCredentialsUnavailable"
+	// ReasonClusterUnavailable: the Kubernetes API does not say what the webhook has to know.
+	ReasonClusterUnavailable = "ClusterUnavailable"
+
 	// ReasonPushSecretInvalid: spec.output.pushSecretRef names no Secret, or one of another type.
 	ReasonPushSecretInvalid = "PushSecretInvalid"
 
@@ -179,4 +184,13 @@ const (
 	ReasonAttestationMissing = "AttestationMissing"
 	// ReasonAttestationRejected: there are good attestations of that predicate type, and none says what was asked for.
 	ReasonAttestationRejected = "AttestationRejected"
+
+	// Admission.
+
+	// ReasonImageRefused: a policy refuses all images that it is for.
+	ReasonImageRefused = "ImageRefused"
+	// ReasonPlatformMissing: an index has no image that a node of the cluster can run.
+	ReasonPlatformMissing = "PlatformMissing"
+	// ReasonAdmissionBusy: so many images are looked at that the time was over before it was this one's turn.
+	ReasonAdmissionBusy = "AdmissionBusy"
 )

@@ -59,7 +59,10 @@ func ParseKey(raw []byte) (crypto.PublicKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	return key, checkKey(key)
+	if err := checkKey(key); err != nil {
+		return nil, err
+	}
+	return key, nil
 }
 
 func parseBlock(block *pem.Block) (key crypto.PublicKey, err error) {

@@ -1,0 +1,310 @@
+package verify
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sigstore/cosign/v2/pkg/oci/static"
+	protocommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
+	"github.com/sigstore/sigstore-go/pkg/root"
+	"github.com/sigstore/sigstore/pkg/signature"
+	"github.com/sigstore/sigstore/pkg/signature/options"
+
+	"github.com/ibshafique/base-images/internal/limits"
+	"github.com/ibshafique/base-images/internal/pipeline"
+	"github.com/ibshafique/base-images/internal/sigstoretest"
+)
+
+func newKeyVerifier(t testing.TB, public []byte, log bool, material func() (root.TrustedMaterial, error)) *Verifier {
+	t.Helper()
+	return must(New(Options{Key: &Key{Public: must(ParseKey(public)), Name: "key platform", Log: log}, Material: material}))
+}
+
+// one is the first that is good.
+func (w way) one(t testing.TB, v *Verifier, s *store) (Evidence, error) {
+	t.Helper()
+	if w.predicate == "" {
+		return v.Signature(t.Context(), s.client, s.ref)
+	}
+	found, err := v.Attestation(t.Context(), s.client, s.ref, w.predicate, nil)
+	if err == nil && !strings.Contains(string(found.Payload), w.predicate) {
+		t.Error("it has no statement")
+	}
+	return found.Evidence, err
+}
+
+// What cosign signs with a key of any kind is good, with and without a log, and cosign thinks so too.
+func TestKeysOfAllKinds(t *testing.T) {
+	world := sigstoretest.New(t)
+	const signatures, statements = "signatures", "statements"
+	ph := []signature.LoadOption{options.WithED25519ph()}
+	kinds := map[string]struct {
+		algorithm protocommon.PublicKeyDetails
+		load      []signature.LoadOption
+		// rekor does not take such a signature of this.
+		rekor string
+		// ours: only we verify it. cosign wants to be told the hash.
+		ours bool
+	}{
+		"P-256":              {algorithm: protocommon.PublicKeyDetails_PKIX_ECDSA_P256_SHA_256},
+		"P-384":              {algorithm: protocommon.PublicKeyDetails_PKIX_ECDSA_P384_SHA_384, ours: true, rekor: statements},
+		"P-384 with SHA-256": {algorithm: protocommon.PublicKeyDetails_PKIX_ECDSA_P384_SHA_384, load: []signature.LoadOption{options.WithHash(crypto.SHA256)}, rekor: signatures},
+		"P-521":              {algorithm: protocommon.PublicKeyDetails_PKIX_ECDSA_P521_SHA_512, ours: true, rekor: statements},
+		"RSA":                {algorithm: protocommon.PublicKeyDetails_PKIX_RSA_PKCS1V15_2048_SHA256},
+		"Ed25519":            {algorithm: protocommon.PublicKeyDetails_PKIX_ED25519, load: []signature.LoadOption{options.WithHash(crypto.SHA512)}, rekor: signatures},
+		"Ed25519ph":          {algorithm: protocommon.PublicKeyDetails_PKIX_ED25519, load: ph, ours: true, rekor: statements},
+	}
+	for desc, tt := range kinds {
+		for _, log := range []*sigstoretest.Rekor{nil, world.Rekor} {
+			c := newCosigner(t, tt.algorithm, log, tt.load...)
+			for kind, put := range keyWays {
+				if (kind == "a signature in a tag") == (tt.rekor == signatures) && tt.rekor != "" && log != nil {
+					continue
+				}
+				t.Run(desc+" "+kind, func(t *testing.T) {
+					s := newStore(t, true)
+					put(c, t, s.ref)
+					e, err := ways[kind].one(t, newKeyVerifier(t, c.pem, log != nil, world.Material), s)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if e.Key != "key platform" || e.Identity != "" || e.Issuer != "" || e.Subject != s.ref.DigestStr() || e.Format != ways[kind].format {
+						t.Errorf("got %+v", e)
+					}
+					if logged := log != nil; e.SignedAt.IsZero() == logged || (e.LogIndex != nil) != logged || (e.LogID != "") != logged || logged && time.Since(e.SignedAt) > time.Hour {
+						t.Errorf("logged %v, got %+v", logged, e)
+					}
+					if err := c.cosignVerifies(t, kind, s.ref, world); err != nil && !tt.ours {
+						t.Errorf("cosign: %v", err)
+					}
+				})
+			}
+		}
+	}
+}
+
+func TestWhatIsBadIsNotByTheKey(t *testing.T) {
+	const (
+		bad     = "Terminal " + pipeline.ReasonSignatureInvalid
+		useless = "Terminal " + pipeline.ReasonTrustRootInvalid
+		missing = "missing"
+	)
+	const p256 = protocommon.PublicKeyDetails_PKIX_ECDSA_P256_SHA_256
+	world, elsewhere, keyless := sigstoretest.New(t), sigstoretest.New(t), newWorld()
+	c := newCosigner(t, p256, world.Rekor)
+	unlogged := *c
+	unlogged.log = nil
+	stranger := newCosigner(t, p256, world.Rekor)
+	tests := map[string]struct {
+		put      func(kind string, s *store)
+		material func() (root.TrustedMaterial, error)
+		// want with and without log.
+		logged, want string
+	}{
+		"good":                      {put: func(kind string, s *store) { keyWays[kind](c, t, s.ref) }},
+		"nothing":                   {put: func(string, *store) {}, logged: missing, want: missing},
+		"another key":               {put: func(kind string, s *store) { keyWays[kind](stranger, t, s.ref) }, logged: bad, want: bad},
+		"not logged":                {put: func(kind string, s *store) { keyWays[kind](&unlogged, t, s.ref) }, logged: bad},
+		"logged elsewhere":          {put: func(kind string, s *store) { keyWays[kind](c, t, s.ref) }, material: elsewhere.Material, logged: bad},
+		"a trust root without log":  {put: func(kind string, s *store) { keyWays[kind](c, t, s.ref) }, material: world.MaterialWithoutLog, logged: useless},
+		"keyless":                   {put: func(kind string, s *store) { ways[kind].put(t, s, ways[kind].forge(keyless, s.ref.DigestStr())) }, material: func() (root.TrustedMaterial, error) { return keyless, nil }, logged: bad, want: bad},
+		"for another image, logged": {put: func(kind string, s *store) { moved(t, kind, c, s) }, logged: bad, want: bad},
+	}
+	for desc, tt := range tests {
+		t.Run(desc, func(t *testing.T) {
+			for kind, way := range ways {
+				s := newStore(t, true)
+				tt.put(kind, s)
+				material := tt.material
+				if material == nil {
+					material = world.Material
+				}
+				for log, want := range map[bool]string{true: tt.logged, false: tt.want} {
+					if want == missing {
+						want = way.missing()
+					}
+					e, err := way.one(t, newKeyVerifier(t, c.pem, log, material), s)
+					if got := fault(err); got != want || (err == nil) != (e.Key != "") {
+						t.Errorf("%s, log %v: got %+v, %s: %v", kind, log, e, got, err)
+					}
+					if want == bad && !strings.Contains(err.Error(), "it has to be signed by key platform") {
+						t.Errorf("%s: the key is not named: %v", kind, err)
+					}
+				}
+			}
+		})
+	}
+}
+
+// moved is what was signed for another image, where that for the image of s would be.
+func moved(t testing.TB, kind string, c *cosigner, s *store) {
+	other := newStore(t, true)
+	keyWays[kind](c, t, other.ref)
+	from := other.tag(map[string]string{"a signature in a tag": ".sig", "an attestation in a tag": ".att"}[kind])
+	if from == other.tag("") {
+		list, _, err := other.client.Referrers(t.Context(), other.ref, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := must(other.client.Manifest(t.Context(), other.repo.Digest(list[0].Digest.String())))
+		_, raw, err := other.client.ReadArtifact(t.Context(), other.repo.Digest(m.Digest.String()), artifactWant(other))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.push(t, raw, "")
+		return
+	}
+	copyTag(t, other, from, s, s.tag(from[len(from)-len(".sig"):]))
+}
+
+// Whoever may sign with a key is nobody whose certificate would do, whatever a signature says of itself.
+func TestAKeyIsNoIdentity(t *testing.T) {
+	world := sigstoretest.New(t)
+	c := newCosigner(t, protocommon.PublicKeyDetails_PKIX_ECDSA_P256_SHA_256, world.Rekor)
+	anybody := Identity{IssuerRegExp: ".*", SubjectRegExp: ".*"}
+	v := must(New(Options{Identities: []Identity{anybody}, Material: world.Material}))
+	for kind, put := range keyWays {
+		s := newStore(t, true)
+		put(c, t, s.ref)
+		e, err := ways[kind].one(t, v, s)
+		if got := fault(err); got != "Terminal "+pipeline.ReasonSignatureInvalid {
+			t.Errorf("%s: got %+v: %v", kind, e, err)
+		}
+		if found, err := ways[kind].verify(t.Context(), v, s); len(found) != 0 || err == nil {
+			t.Errorf("%s: got %+v: %v", kind, found, err)
+		}
+	}
+}
+
+// A key for which somebody has a certificate is trusted as a key, not as that somebody.
+func TestACertificateBesideASignatureOfAKey(t *testing.T) {
+	world, keyless := sigstoretest.New(t), newWorld()
+	c := newCosigner(t, protocommon.PublicKeyDetails_PKIX_ECDSA_P256_SHA_256, nil)
+	leaf, _ := keyless.leaf(ourSubject, ourIssuer, time.Now(), true)
+	c.options = []static.Option{static.WithCertChain(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf.Raw}), nil)}
+	for _, kind := range []string{"a signature in a tag", "an attestation in a tag"} {
+		s := newStore(t, true)
+		keyWays[kind](c, t, s.ref)
+		for desc, v := range map[string]*Verifier{"key": newKeyVerifier(t, c.pem, false, world.Material), "identity": newVerifier(t, keyless, limits.Signatures{})} {
+			if e, err := ways[kind].one(t, v, s); fault(err) != "Terminal "+pipeline.ReasonSignatureInvalid {
+				t.Errorf("%s, %s: got %+v: %v", kind, desc, e, err)
+			}
+		}
+	}
+}
+
+func TestAKeyWithoutLogNeedsNoTrustRoot(t *testing.T) {
+	c := newCosigner(t, protocommon.PublicKeyDetails_PKIX_ECDSA_P256_SHA_256, nil)
+	s := newStore(t, true)
+	c.signatureTag(t, s.ref)
+	v := must(New(Options{Key: &Key{Public: must(c.PublicKey())}}))
+	e, err := v.Signature(t.Context(), s.client, s.ref)
+	if err != nil || !strings.HasPrefix(e.Key, "key sha256:") || !e.SignedAt.IsZero() {
+		t.Errorf("got %+v: %v", e, err)
+	}
+}
+
+func TestOptionsThatCannotBe(t *testing.T) {
+	material := func() (root.TrustedMaterial, error) { return newWorld(), nil }
+	key := &newKey().PublicKey
+	var none *ecdsa.PublicKey
+	tests := map[string]struct {
+		options Options
+		want    string
+	}{
+		"nobody":                  {Options{Material: material}, "identities"},
+		"both":                    {Options{Identities: []Identity{us}, Key: &Key{Public: key}, Material: material}, "beside identities"},
+		"no key":                  {Options{Key: &Key{}, Material: material}, "key: "},
+		"a key that is nil":       {Options{Key: &Key{Public: none}, Material: material}, "key: "},
+		"a private key":           {Options{Key: &Key{Public: newKey()}, Material: material}, "key: "},
+		"a key that is no point":  {Options{Key: &Key{Public: &ecdsa.PublicKey{Curve: elliptic.P256(), X: big.NewInt(1), Y: big.NewInt(1)}}, Material: material}, "key: "}, //nolint:staticcheck // It is meant to be wrong.
+		"a short key":             {Options{Key: &Key{Public: ed25519.PublicKey("x")}, Material: material}, "key: "},
+		"a log without material":  {Options{Key: &Key{Public: key, Log: true}}, "material"},
+		"us without a trust root": {Options{Identities: []Identity{us}}, "material"},
+	}
+	for desc, tt := range tests {
+		if v, err := New(tt.options); v != nil || err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got %v: %v", desc, v, err)
+		}
+	}
+}
+
+func TestParseKey(t *testing.T) {
+	block := func(kind string, der []byte) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+	}
+	public := func(key crypto.PublicKey) string { return block("PUBLIC KEY", must(x509.MarshalPKIXPublicKey(key))) }
+	weak := must(rsa.GenerateKey(rand.Reader, 1024))
+	strong := must(rsa.GenerateKey(rand.Reader, 2048))
+	large := &rsa.PublicKey{N: new(big.Int).Add(new(big.Int).Lsh(big.NewInt(1), 8192), big.NewInt(1)), E: 65537}
+	private := block("PRIVATE KEY", must(x509.MarshalPKCS8PrivateKey(strong)))
+	edwards, _, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := public(newKey().Public())
+	tests := map[string]struct{ pem, want string }{
+		"P-256":                       {pem: good},
+		"P-384":                       {pem: public(must(ecdsa.GenerateKey(elliptic.P384(), rand.Reader)).Public())},
+		"P-521":                       {pem: public(must(ecdsa.GenerateKey(elliptic.P521(), rand.Reader)).Public())},
+		"Ed25519":                     {pem: public(edwards)},
+		"RSA":                         {pem: public(strong.Public())},
+		"RSA as openssl writes it":    {pem: block("RSA PUBLIC KEY", x509.MarshalPKCS1PublicKey(&strong.PublicKey))},
+		"with space around it":        {pem: "\n\n  \n" + good + "\n\n"},
+		"P-224":                       {public(must(ecdsa.GenerateKey(elliptic.P224(), rand.Reader)).Public()), "P-256"},
+		"RSA that is weak":            {public(weak.Public()), "2048"},
+		"RSA that is slow":            {public(large), "8192"},
+		"a private key":               {private, "private key"},
+		"a private key of cosign":     {block("ENCRYPTED SIGSTORE PRIVATE KEY", []byte("xyz")), "private key"},
+		"a private key after another": {good + private, "private key"},
+		"a private key cut off":       {private[:200], "private key"},
+		"two keys":                    {good + good, "exactly one"},
+		"something behind it":         {good + "x", "exactly one"},
+		"a certificate":               {block("CERTIFICATE", []byte("x")), "certificate"},
+		"another block":               {block("PGP PUBLIC KEY BLOCK", []byte("x")), "PGP"},
+		"no key in it":                {block("PUBLIC KEY", []byte("x")), "no public key"},
+		"not PEM":                     {"ssh-ed25519 AAAA", "PEM"},
+		"nothing":                     {"", "PEM"},
+		"too much":                    {strings.Repeat(" ", maxPEM) + good, "bytes"},
+	}
+	for desc, tt := range tests {
+		t.Run(desc, func(t *testing.T) {
+			key, err := ParseKey([]byte(tt.pem))
+			if tt.want == "" {
+				if err != nil || key == nil {
+					t.Errorf("got %v: %v", key, err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v: %v", key, err)
+			}
+			if lines := strings.Split(tt.pem, "\n"); len(lines) > 1 && strings.Contains(err.Error(), lines[1]) {
+				t.Errorf("the content is repeated: %v", err)
+			}
+		})
+	}
+}
+
+func FuzzParseKey(f *testing.F) {
+	f.Add(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: must(x509.MarshalPKIXPublicKey(newKey().Public()))}))
+	f.Add([]byte("-----BEGIN PUBLIC KEY-----"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		key, err := ParseKey(raw)
+		if err == nil {
+			if _, err := newTrustedKey(Key{Public: key}); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
