@@ -85,7 +85,9 @@ func newCertificates(reader client.Reader, writer client.Writer, namespace strin
 
 // certificateCache has three objects, by their names: nothing else may be listed for this.
 func certificateCache(mgr ctrl.Manager, namespace string) (cache.Cache, error) {
-	named := func(name string) cache.ByObject { return cache.ByObject{Field: fields.OneTermEqualSelector("metadata.name", name)} }
+	named := func(name string) cache.ByObject {
+		return cache.ByObject{Field: fields.OneTermEqualSelector("metadata.name", name)}
+	}
 	secret := named(SecretName)
 	secret.Namespaces = map[string]cache.Config{namespace: {}}
 	return cache.New(mgr.GetConfig(), cache.Options{

@@ -107,5 +107,3 @@ func (panics) Resolve(context.Context, verdict.Access, name.Tag) (name.Digest, e
 	panic("resolve")
 }
 func (panics) Facts(context.Context, verdict.Question) (rules.ImageFacts, error) { panic("facts") }
-
-const shop = "shop"

@@ -283,8 +283,13 @@ func (rv *reviewing) refuse(c *candidate, p *imagepolicy.Policy, found []verdict
 		c.violation(p, pipeline.ReasonSignatureMissing, "nothing vouches for it", "sign it as the policy asks")
 	}
 	for _, f := range found {
-		c.findings = append(c.findings, finding{reason: f.Reason, field: c.field(), image: c.reference, message: f.Message, fix: f.Fix, command: f.Command}.of(p))
+		c.findings = append(c.findings, finding{reason: f.Reason, field: c.field(), image: c.reference, message: c.without(f.Message), fix: f.Fix, command: f.Command}.of(p))
 	}
+}
+
+// without is message without the name of the image, which is said beside it.
+func (c *candidate) without(message string) string {
+	return strings.ReplaceAll(message, " of "+registry.Name(c.digest)+":", ":")
 }
 
 // pin is reference with digest, the tag kept for people.
