@@ -18,7 +18,7 @@ import (
 const (
 	systemNamespace   = "basewright-system"
 	webhookDeployment = "basewright-webhook"
-	webhookSecret     = "basewright-webhook-tls"
+	webhookSecret     = "basewright-webhook-certs"
 )
 
 // testRegistry takes the registry away. What the webhook knows goes on, the rest is an outage and no violation.
