@@ -112,7 +112,7 @@ func TestKeysOfClusterImagePoliciesAreInTheirNamespace(t *testing.T) {
 		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "keys"}, Data: data}
 	}
 	byKey := foreignSpec(map[string]any{"key": map[string]any{"secretRef": map[string]any{"name": "keys"}}})
-	w := newPolicyWorld(t, foreignPolicy("theirs", 1, byKey), secret(ourNamespace, map[string][]byte{"k": public}))
+	w := newPolicyWorld(t, foreignPolicy("theirs", 1, byKey), secret(policyNamespace, map[string][]byte{"k": public}))
 	w.kind.there = true
 	w.next()
 	if w.only().NotReady == nil {

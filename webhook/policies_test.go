@@ -280,7 +280,7 @@ func TestAPolicyThatIsGoneIsNotInForce(t *testing.T) {
 	}
 }
 
-func TestAtRestNothingIsWritten(t *testing.T) {
+func TestAtRestNoPolicyIsWritten(t *testing.T) {
 	w := newPolicyWorld(t, goodPolicy(withRules, func(s *v1alpha1.ImageAdmissionPolicySpec) { s.Identities[0].Issuer = "http://issuer.example" }), rulesOf(goodRules))
 	broken := goodPolicy(noIdentities)
 	broken.Name, broken.UID = "broken", "uid-of-broken"
@@ -382,7 +382,7 @@ func TestGoodVersionsAreKept(t *testing.T) {
 	}
 	for name, r := range first {
 		owner := metav1.OwnerReference{APIVersion: "basewright.dev/v1alpha1", Kind: "ImageAdmissionPolicy", Name: "team", UID: "uid-of-team"}
-		if r.Namespace != ourNamespace || r.Revision != 1 || r.Labels[labelPolicy] != "uid-of-team" || !slices.Contains(r.OwnerReferences, owner) || !strings.HasPrefix(name, "policy-") {
+		if r.Namespace != policyNamespace || r.Revision != 1 || r.Labels[labelPolicy] != "uid-of-team" || !slices.Contains(r.OwnerReferences, owner) || !strings.HasPrefix(name, "policy-") {
 			t.Errorf("got %+v", r.ObjectMeta)
 		}
 		var k kept
@@ -430,7 +430,7 @@ func (w *policyWorld) ownRevision(name string, revision int64, k any) *appsv1.Co
 		w.t.Fatal(err)
 	}
 	return &appsv1.ControllerRevision{
-		ObjectMeta: metav1.ObjectMeta{Namespace: ourNamespace, Name: name, Labels: map[string]string{labelPolicy: "uid-of-team"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: policyNamespace, Name: name, Labels: map[string]string{labelPolicy: "uid-of-team"},
 			OwnerReferences: []metav1.OwnerReference{{APIVersion: "basewright.dev/v1alpha1", Kind: "ImageAdmissionPolicy", Name: "team", UID: "uid-of-team"}}},
 		Data: runtime.RawExtension{Raw: raw}, Revision: revision,
 	}

@@ -31,7 +31,7 @@ import (
 	"github.com/ibshafique/base-images/internal/imagepolicy"
 )
 
-const ourNamespace = "basewright-system"
+const policyNamespace = "basewright-system"
 
 // policyWorld is a cluster, and a replica of the webhook in it.
 type policyWorld struct {
@@ -98,7 +98,7 @@ func newPolicyWorld(t *testing.T, objects ...client.Object) *policyWorld {
 // restart is another process of the webhook, which knows nothing.
 func (w *policyWorld) restart() {
 	w.Policies = newPolicies(PoliciesOptions{
-		Namespace: ourNamespace, Clock: w.now, TrustVersion: func() string { return w.trusted.version },
+		Namespace: policyNamespace, Clock: w.now, TrustVersion: func() string { return w.trusted.version },
 		Trust: imagepolicy.Trust{Material: func() (root.TrustedMaterial, error) { return w.trusted, nil }},
 	})
 	w.events = events.NewFakeRecorder(100)
@@ -282,11 +282,11 @@ const (
 )
 
 func rulesOf(source string) *corev1.ConfigMap {
-	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ourNamespace, Name: "rules", UID: "uid-of-rules"}, Data: map[string]string{"labels.rego": source, "README": "x"}}
+	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: policyNamespace, Name: "rules", UID: "uid-of-rules"}, Data: map[string]string{"labels.rego": source, "README": "x"}}
 }
 
 func keysOf(data map[string][]byte) *corev1.Secret {
-	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: ourNamespace, Name: "keys", UID: "uid-of-keys"}, Data: data}
+	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: policyNamespace, Name: "keys", UID: "uid-of-keys"}, Data: data}
 }
 
 func newKeys(t *testing.T) (public, private []byte) {
