@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -8,17 +9,22 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
 	"math/big"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	gcrstatic "github.com/google/go-containerregistry/pkg/v1/static"
+	cosignbundle "github.com/sigstore/cosign/v2/pkg/cosign/bundle"
 	"github.com/sigstore/cosign/v2/pkg/oci/static"
 	protocommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
 	"github.com/sigstore/sigstore-go/pkg/root"
 	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/sigstore/sigstore/pkg/signature/options"
+	"github.com/sigstore/sigstore/pkg/signature/payload"
 
 	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
@@ -199,6 +205,35 @@ func TestACertificateBesideASignatureOfAKey(t *testing.T) {
 			if e, err := ways[kind].one(t, v, s); fault(err) != "Terminal "+pipeline.ReasonSignatureInvalid {
 				t.Errorf("%s, %s: got %+v: %v", kind, desc, e, err)
 			}
+		}
+	}
+}
+
+// Without a log nothing that is said of one is read, and with one it has to be good.
+func TestEntriesThatNobodyAsksFor(t *testing.T) {
+	world := sigstoretest.New(t)
+	c := newCosigner(t, protocommon.PublicKeyDetails_PKIX_ECDSA_P256_SHA_256, nil)
+	puts := map[string]func(s *store){
+		"a signature in a tag": func(s *store) {
+			message := must(payload.Cosign{Image: s.ref}.MarshalJSON())
+			annotations := map[string]string{signatureAnnotation: base64.StdEncoding.EncodeToString(c.sign(message)), logAnnotation: "{", timestampAnnotation: "7"}
+			putLayers(s.repo, s.tag(".sig"), mutate.Addendum{Layer: gcrstatic.NewLayer(message, "x/y"), Annotations: annotations})
+		},
+		"a signature in a bundle": func(s *store) {
+			statement := statementOf(pipeline.PredicateSignature, s.ref.DigestStr())
+			envelope, _ := c.envelope(statement)
+			raw := must(cosignbundle.MakeNewBundle(must(c.PublicKey()), nil, []byte(statement), envelope, c.pem, nil))
+			s.push(t, bytes.Replace(raw, []byte(`"publicKey":`), []byte(`"tlogEntries":[{"logIndex":"1"}],"publicKey":`), 1), "")
+		},
+	}
+	for kind, put := range puts {
+		s := newStore(t, true)
+		put(s)
+		if e, err := ways[kind].one(t, newKeyVerifier(t, c.pem, false, nil), s); err != nil || e.LogID != "" {
+			t.Errorf("%s: got %+v: %v", kind, e, err)
+		}
+		if e, err := ways[kind].one(t, newKeyVerifier(t, c.pem, true, world.Material), s); fault(err) != "Terminal "+pipeline.ReasonSignatureInvalid {
+			t.Errorf("%s, with a log: got %+v: %v", kind, e, err)
 		}
 	}
 }
