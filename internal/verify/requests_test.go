@@ -46,14 +46,14 @@ func TestRequestsOneAfterTheOther(t *testing.T) {
 		api  bool
 		want []string
 	}{
-		"a signature in a tag":                            {"a signature in a tag", true, true, []string{"manifests/D.sig"}},
-		"a signature in a tag, of another name":           {"a signature in a tag", false, true, []string{"manifests/D.sig", "blobs/…"}},
-		"a signature in a bundle":                         {"a signature in a bundle", false, true, []string{"referrers/D", "manifests/…", "blobs/…"}},
-		"a signature in a bundle, without referrers API":  {"a signature in a bundle", false, false, []string{"referrers/D", "manifests/D", "manifests/…", "blobs/…"}},
-		"an attestation in a tag":                         {"an attestation in a tag", false, true, []string{"manifests/D.att", "blobs/…"}},
-		"an attestation in a bundle":                      {"an attestation in a bundle", false, true, []string{"referrers/D", "manifests/…", "blobs/…"}},
-		"an attestation in a tag, without referrers API":  {"an attestation in a tag", false, false, []string{"manifests/D.att", "blobs/…"}},
-		"a signature in a tag, without referrers API":     {"a signature in a tag", true, false, []string{"manifests/D.sig"}},
+		"a signature in a tag":                           {"a signature in a tag", true, true, []string{"manifests/D.sig"}},
+		"a signature in a tag, of another name":          {"a signature in a tag", false, true, []string{"manifests/D.sig", "blobs/…"}},
+		"a signature in a bundle":                        {"a signature in a bundle", false, true, []string{"referrers/D", "manifests/…", "blobs/…"}},
+		"a signature in a bundle, without referrers API": {"a signature in a bundle", false, false, []string{"referrers/D", "manifests/D", "manifests/…", "blobs/…"}},
+		"an attestation in a tag":                        {"an attestation in a tag", false, true, []string{"manifests/D.att", "blobs/…"}},
+		"an attestation in a bundle":                     {"an attestation in a bundle", false, true, []string{"referrers/D", "manifests/…", "blobs/…"}},
+		"an attestation in a tag, without referrers API": {"an attestation in a tag", false, false, []string{"manifests/D.att", "blobs/…"}},
+		"a signature in a tag, without referrers API":    {"a signature in a tag", true, false, []string{"manifests/D.sig"}},
 	}
 	for desc, tt := range tests {
 		t.Run(desc, func(t *testing.T) {
@@ -170,8 +170,13 @@ func TestALayerThatLies(t *testing.T) {
 	if _, ok := search.guessed(layer); ok {
 		t.Error("it is told with another size")
 	}
-	search.want.simple = false
 	layer.Size--
+	layer.Digest.Hex = strings.Repeat("0", 64)
+	if _, ok := search.guessed(layer); ok {
+		t.Error("it is told with another digest")
+	}
+	search.want.simple = false
+	layer.Digest = must(content.Digest())
 	if _, ok := search.guessed(layer); ok {
 		t.Error("it is told of an attestation")
 	}

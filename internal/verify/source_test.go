@@ -160,7 +160,7 @@ func TestOnceLastsAsLongAsSomebodyWaits(t *testing.T) {
 	if err := <-one; !errors.Is(err, context.Canceled) {
 		t.Errorf("the first got %v", err)
 	}
-	if len(ended) != 0 {
+	if len(source.asked) != 1 || len(ended) != 0 {
 		t.Error("the request has ended with the first")
 	}
 	cancelSecond()
