@@ -22,6 +22,7 @@ import (
 	"github.com/ibshafique/base-images/api/v1alpha1"
 	"github.com/ibshafique/base-images/controllers"
 	"github.com/ibshafique/base-images/internal/config"
+	"github.com/ibshafique/base-images/internal/connect"
 	"github.com/ibshafique/base-images/internal/metrics"
 	"github.com/ibshafique/base-images/internal/registry"
 	"github.com/ibshafique/base-images/internal/rules"
@@ -76,7 +77,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	counted := metrics.New(clock.RealClock{})
-	client, err := registryClient(cfg, counted)
+	client, err := connect.Registries(cfg.Registries, cfg.Limits.Registry, "operator", counted)
 	if err != nil {
 		return err
 	}
@@ -88,21 +89,6 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	return mgr.Start(ctx)
-}
-
-func registryClient(cfg *config.Operator, counted *metrics.Metrics) (*registry.Client, error) {
-	rc := registry.Config{
-		CABundle:     []byte(cfg.Registries.CABundle),
-		PrivateHosts: cfg.Registries.PrivateHosts,
-		TokenHosts:   cfg.Registries.TokenHosts,
-		UserAgent:    "basewright-operator",
-		Limits:       cfg.Limits.Registry,
-		Observe:      counted.RegistryRequest,
-	}
-	for _, m := range cfg.Registries.Mirrors {
-		rc.Mirrors = append(rc.Mirrors, registry.Mirror{Prefix: m.Prefix, Endpoint: m.Endpoint})
-	}
-	return registry.New(rc)
 }
 
 // The lease is longer than usual: nobody waits for a base image by the second, while a leader that loses its lease because
@@ -157,7 +143,7 @@ func setUp(ctx context.Context, mgr ctrl.Manager, cfg *config.Operator, client *
 	if err != nil {
 		return fmt.Errorf("looking for the program itself: %w", err)
 	}
-	trust, err := trustRoot(cfg.Sigstore, client.HTTPClient(), counted)
+	trust, err := connect.TrustRoot(cfg.Sigstore.TrustRoot, client.HTTPClient(), ctrl.Log.WithName("trust-root"), counted)
 	if err != nil {
 		return err
 	}

@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/ibshafique/base-images/internal/config"
 )
 
 func TestParse(t *testing.T) {
@@ -84,18 +82,4 @@ func TestRunRefusesItsConfiguration(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
-}
-
-func TestRegistryClientTakesTheMirrors(t *testing.T) {
-	client, err := registryClient(&config.Operator{Registries: config.Registries{Mirrors: []config.Mirror{{Prefix: "docker.io", Endpoint: "mirror.example/hub"}}}}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ref, err := client.Parse("alpine:3")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if pulls := client.Pulls(ref); len(pulls) != 2 || pulls[0].String() != "mirror.example/hub/library/alpine:3" {
-		t.Errorf("got %v", pulls)
-	}
 }

@@ -29,6 +29,7 @@ func TestDispatchKnowsItsCommands(t *testing.T) {
 		"an outage of another kind": {"outage", "a", "pause"},
 		"a service that is unknown": {"sigstore", "tuf", "stop"},
 		"a state that is unknown":   {"sigstore", "rekor", "begin"},
+		"one of the registry":       {"registry", "begin"},
 	} {
 		if err := dispatch(t.Context(), args); !errors.Is(err, errUsage) {
 			t.Errorf("%s: got %v", name, err)

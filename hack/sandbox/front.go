@@ -58,7 +58,8 @@ func runServe(ctx context.Context, args []string) error {
 	}
 	defer func() { _ = asked.Close() }()
 	f := front{
-		password: string(password), registry: newRegistryProxy(olareg), git: git, outages: s.in("outages"),
+		password: string(password), git: git, outages: s.in("outages"),
+		registry:  inState(s.in("sigstore"), registryService, newRegistryProxy(olareg)),
 		sigstore:  newSigstore(s.in("sigstore")),
 		databases: http.FileServer(http.Dir(s.in("databases"))),
 	}

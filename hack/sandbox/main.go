@@ -39,6 +39,7 @@ var commands = []command{
 	{name: "digest", args: "<repository>:<tag>", help: "print what a tag in the registry means, by digest", run: runDigest},
 	{name: "databases", args: "fresh|stale|missing|corrupt", help: "switch which vulnerability databases are served", run: runDatabases},
 	{name: "sigstore", args: "fulcio|rekor|ctlog|timestamp start|stop|garbage|slow", help: "stop a service of Sigstore, or make it useless, until it is started again", run: runSigstore},
+	{name: registryService, args: "start|stop|garbage|slow", help: "stop the registry, or make it useless, until it is started again", run: runRegistry},
 	{name: nodeCommand, internal: true, run: runNode},
 	{name: serveCommand, internal: true, run: runServe},
 	{name: netpolCommand, internal: true, run: runNetpol},

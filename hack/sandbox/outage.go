@@ -48,6 +48,16 @@ func runOutage(_ context.Context, args []string) error {
 	return nil
 }
 
+// registryService is the subcommand for all of the registry, and its name among the services that have a state.
+const registryService = "registry"
+
+func runRegistry(_ context.Context, args []string) error {
+	if len(args) != 1 || !isState(args[0]) {
+		return errUsage
+	}
+	return switchService(registryService, args[0])
+}
+
 // outageFile is the file of a prefix, whose slashes no file name can have.
 func outageFile(dir, prefix string) string {
 	return filepath.Join(dir, strings.ReplaceAll(prefix, "/", "%"))

@@ -95,10 +95,14 @@ const (
 
 // runSigstore is the subcommand sigstore.
 func runSigstore(_ context.Context, args []string) error {
-	if len(args) != 2 || !slices.Contains([]string{started, stopped, garbage, slow}, args[1]) ||
+	if len(args) != 2 || !isState(args[1]) ||
 		!slices.ContainsFunc(sigstoreServices, func(s sigstoreService) bool { return s.name == args[0] }) {
 		return errUsage
 	}
+	return switchService(args[0], args[1])
+}
+
+func switchService(name, state string) error {
 	s, err := newSite()
 	if err != nil {
 		return err
@@ -106,11 +110,15 @@ func runSigstore(_ context.Context, args []string) error {
 	if !exists(s.in("git")) {
 		return errors.New("the sandbox is not up: run up first")
 	}
-	if err := setService(s.in("sigstore"), args[0], args[1]); err != nil {
-		return fmt.Errorf("changing the state of %s: %w", args[0], err)
+	if err := setService(s.in("sigstore"), name, state); err != nil {
+		return fmt.Errorf("changing the state of %s: %w", name, err)
 	}
-	fmt.Printf("%s is in the state %s\n", args[0], serviceState(s.in("sigstore"), args[0]))
+	fmt.Printf("%s is in the state %s\n", name, serviceState(s.in("sigstore"), name))
 	return nil
+}
+
+func isState(text string) bool {
+	return slices.Contains([]string{started, stopped, garbage, slow}, text)
 }
 
 // setService keeps a state that is not the normal one as a file, which the front looks for at every request.

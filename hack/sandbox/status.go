@@ -166,6 +166,9 @@ func showFacts(out io.Writer, s site) {
 		{"state in", s.state},
 		{"logs in", s.in("logs")},
 	}
+	if state := serviceState(s.in("sigstore"), registryService); state != started {
+		facts = append(facts, [2]string{"registry is", "in the state " + state})
+	}
 	for _, service := range sigstoreServices {
 		about := "https://" + service.host
 		if state := serviceState(s.in("sigstore"), service.name); state != started {

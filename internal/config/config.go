@@ -1,5 +1,5 @@
-// Package config reads the operator's configuration: one versioned file, decoded strictly,
-// so that a misspelt field is refused instead of ignored.
+// Package config reads the configuration of the operator, and that of the webhook: one versioned file each, decoded
+// strictly, so that a misspelt field is refused instead of ignored.
 package config
 
 import (
@@ -17,7 +17,7 @@ import (
 const (
 	// APIVersion of the configuration file.
 	APIVersion = "config.basewright.dev/v1alpha1"
-	// Kind of the configuration file.
+	// Kind of the operator's file.
 	Kind = "OperatorConfiguration"
 
 	maxFileSize     = 512 << 10
@@ -67,7 +67,7 @@ type Images struct {
 // Registries says how registries and git servers are reached.
 type Registries struct {
 	// CABundle is PEM of certificate authorities that are trusted beside the system's,
-	// by the operator and in build pods. At most 256 KiB.
+	// by the program and in build pods. At most 256 KiB.
 	CABundle string `json:"caBundle,omitempty"`
 	// Mirrors are pull-through caches: the first try for the images they stand for.
 	Mirrors []Mirror `json:"mirrors,omitempty"`
@@ -150,16 +150,9 @@ func Default() *Operator {
 
 // Load reads and checks the file at path. An error about its content is of type Errors.
 func Load(path string) (*Operator, error) {
-	info, err := os.Stat(path)
+	data, err := read(path, "operator")
 	if err != nil {
-		return nil, fmt.Errorf("reading the operator's configuration: %w", err)
-	}
-	if info.Size() > maxFileSize {
-		return nil, fmt.Errorf("reading the operator's configuration: %s has %d bytes, at most %d are read", path, info.Size(), maxFileSize)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("reading the operator's configuration: %w", err)
+		return nil, err
 	}
 	return parse(path, data)
 }
@@ -170,15 +163,40 @@ func Parse(data []byte) (*Operator, error) {
 }
 
 func parse(file string, data []byte) (*Operator, error) {
-	f := newFindings(file)
 	// Defaults are there before the file is read: what it says stands, also if that is 0.
 	cfg := Default()
+	if err := fill(cfg, file, data); err != nil {
+		return nil, err
+	}
+	return cfg, nil
+}
+
+func read(path, program string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the %s's configuration: %w", program, err)
+	}
+	if info.Size() > maxFileSize {
+		return nil, fmt.Errorf("reading the %s's configuration: %s has %d bytes, at most %d are read", program, path, info.Size(), maxFileSize)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the %s's configuration: %w", program, err)
+	}
+	return data, nil
+}
+
+// configuration is a pointer to the struct of a file.
+type configuration interface {
+	validate(f *findings)
+}
+
+// fill puts what a file says into cfg, and checks it.
+func fill(cfg configuration, file string, data []byte) error {
+	f := newFindings(file)
 	if root := f.document(data); root != nil {
 		f.decode(nil, root, reflect.ValueOf(cfg).Elem())
 		cfg.validate(f)
 	}
-	if err := f.err(); err != nil {
-		return nil, err
-	}
-	return cfg, nil
+	return f.err()
 }

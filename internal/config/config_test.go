@@ -51,7 +51,7 @@ func TestParseFillsInWhatIsLeftOut(t *testing.T) {
 		GitHub: GitHub{APIURL: "https://api.github.com"},
 		Sigstore: Sigstore{
 			FulcioURL: "https://fulcio.sigstore.dev", RekorURL: "https://rekor.sigstore.dev",
-			TUF: TUF{Mirror: "https://tuf-repo-cdn.sigstore.dev"}, Formats: []v1alpha1.SignatureFormat{"Legacy", "Bundle"}, Audience: "sigstore",
+			TrustRoot: TrustRoot{TUF: TUF{Mirror: "https://tuf-repo-cdn.sigstore.dev"}}, Formats: []v1alpha1.SignatureFormat{"Legacy", "Bundle"}, Audience: "sigstore",
 			ServiceAccount: ServiceAccount{Namespace: "basewright-system", Name: "basewright-signer"},
 		},
 		Defaults: Defaults{
@@ -101,7 +101,7 @@ func TestParseKeepsWhatIsSet(t *testing.T) {
 	want.GitHub.APIURL = "https://github.example:8443/api/v3"
 	want.Sigstore = Sigstore{
 		FulcioURL: "https://fulcio.example:8443", TimestampURL: "https://tsa.example/api/v1/timestamp",
-		TUF: TUF{Mirror: "https://tuf.example/sigstore", RootFile: "/etc/sigstore/root.json"}, Formats: []v1alpha1.SignatureFormat{"Bundle"},
+		TrustRoot: TrustRoot{TUF: TUF{Mirror: "https://tuf.example/sigstore", RootFile: "/etc/sigstore/root.json"}}, Formats: []v1alpha1.SignatureFormat{"Bundle"},
 		Audience: "https://fulcio.example", ServiceAccount: ServiceAccount{Namespace: "signing", Name: "images.signer"},
 	}
 	want.Defaults.MaxImageSize = 1 << 30

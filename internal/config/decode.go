@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"reflect"
 	"regexp"
 	"strconv"
@@ -167,10 +168,14 @@ func kindOf(n *yaml.Node) string {
 	return "the single value " + quoted(n.Value)
 }
 
-// fields of a struct by their names in the file, which are case-sensitive.
+// fields of a struct by their names in the file, which are case-sensitive. Those of an embedded struct are its own.
 func fields(v reflect.Value) map[string]reflect.Value {
 	all := map[string]reflect.Value{}
 	for i := range v.NumField() {
+		if v.Type().Field(i).Anonymous {
+			maps.Copy(all, fields(v.Field(i)))
+			continue
+		}
 		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
 		all[name] = v.Field(i)
 	}

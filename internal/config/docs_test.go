@@ -66,6 +66,10 @@ func ownFields(of reflect.Type, at *path) []*path {
 	}
 	var all []*path
 	for field := range of.Fields() {
+		if field.Anonymous {
+			all = append(all, ownFields(field.Type, at)...)
+			continue
+		}
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		all = append(all, ownFields(field.Type, at.child(name))...)
 	}

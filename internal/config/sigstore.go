@@ -31,11 +31,7 @@ type Sigstore struct {
 	RekorURL string `json:"rekorURL"`
 	// TimestampURL of a timestamp authority (RFC 3161), such as https://timestamp.sigstore.dev/api/v1/timestamp. Default: none.
 	TimestampURL string `json:"timestampURL"`
-	// TrustedRootFile is a trusted_root.json in the operator's container, which is read again when it changes.
-	// Default: the trust root comes over TUF.
-	TrustedRootFile string `json:"trustedRootFile"`
-	// TUF is where the trust root comes from unless TrustedRootFile is set.
-	TUF TUF `json:"tuf"`
+	TrustRoot    `json:",inline"`
 	// Formats in which signatures are written: Legacy, Bundle. Default: both.
 	Formats []v1alpha1.SignatureFormat `json:"formats"`
 	// Audience of the identity token, which Fulcio asks for. Default: sigstore.
@@ -44,11 +40,20 @@ type Sigstore struct {
 	ServiceAccount ServiceAccount `json:"serviceAccount"`
 }
 
+// TrustRoot is where that comes from which signatures are verified by.
+type TrustRoot struct {
+	// TrustedRootFile is a trusted_root.json in the program's container, which is read again when it changes.
+	// Default: the trust root comes over TUF.
+	TrustedRootFile string `json:"trustedRootFile"`
+	// TUF is where the trust root comes from unless TrustedRootFile is set.
+	TUF TUF `json:"tuf"`
+}
+
 // TUF is a repository of The Update Framework that has a trusted_root.json.
 type TUF struct {
 	// Mirror is its URL. Default: https://tuf-repo-cdn.sigstore.dev.
 	Mirror string `json:"mirror"`
-	// RootFile is its root.json in the operator's container. Default: that of the public good instance.
+	// RootFile is its root.json in the program's container. Default: that of the public good instance.
 	RootFile string `json:"rootFile"`
 }
 
@@ -64,16 +69,21 @@ func publicGood() Sigstore {
 	return Sigstore{
 		FulcioURL:      "https://fulcio.sigstore.dev",
 		RekorURL:       "https://rekor.sigstore.dev",
-		TUF:            TUF{Mirror: PublicGoodTUF},
+		TrustRoot:      publicTrust(),
 		Formats:        []v1alpha1.SignatureFormat{v1alpha1.FormatLegacy, v1alpha1.FormatBundle},
 		Audience:       "sigstore",
 		ServiceAccount: ServiceAccount{Namespace: "basewright-system", Name: "basewright-signer"},
 	}
 }
 
+func publicTrust() TrustRoot { return TrustRoot{TUF: TUF{Mirror: PublicGoodTUF}} }
+
 func (s Sigstore) validate(f *findings, at *path) {
 	s.validateServices(f, at)
-	s.validateTrust(f, at)
+	s.TrustRoot.validate(f, at)
+	if s.TrustRoot == publicTrust() {
+		s.validatePublic(f, at)
+	}
 	validateFormats(f, at.child("formats"), s.Formats)
 	validateAudience(f, at.child("audience"), s.Audience)
 	account := at.child("serviceAccount")
@@ -94,24 +104,21 @@ func (s Sigstore) validateServices(f *findings, at *path) {
 	}
 }
 
-// validateTrust wants a trust root for whoever signs: with another one's, no signature would ever verify.
-func (s Sigstore) validateTrust(f *findings, at *path) {
+func (t TrustRoot) validate(f *findings, at *path) {
 	tuf := at.child("tuf")
-	validateFile(f, at.child("trustedRootFile"), s.TrustedRootFile)
-	validateURL(f, tuf.child("mirror"), s.TUF.Mirror, "https://host/path")
-	validateFile(f, tuf.child("rootFile"), s.TUF.RootFile)
-	standard := s.TUF == TUF{Mirror: PublicGoodTUF}
+	validateFile(f, at.child("trustedRootFile"), t.TrustedRootFile)
+	validateURL(f, tuf.child("mirror"), t.TUF.Mirror, "https://host/path")
+	validateFile(f, tuf.child("rootFile"), t.TUF.RootFile)
 	switch {
-	case s.TrustedRootFile != "" && !standard:
+	case t.TrustedRootFile != "" && t.TUF != publicTrust().TUF:
 		f.invalid(tuf, "must be left out if trustedRootFile is set: the trust root comes from one of them")
-	case s.TUF.RootFile != "" && s.TUF.Mirror == PublicGoodTUF:
+	case t.TUF.RootFile != "" && t.TUF.Mirror == PublicGoodTUF:
 		f.invalid(tuf.child("mirror"), "must be that of the repository that rootFile belongs to")
-	case s.TrustedRootFile == "" && standard:
-		s.validatePublic(f, at)
 	}
 }
 
-// validatePublic refuses services that the public good instance's trust root does not know.
+// validatePublic refuses services that the public good instance's trust root does not know: with it, no signature of theirs
+// would ever verify.
 func (s Sigstore) validatePublic(f *findings, at *path) {
 	for _, service := range []struct{ field, url string }{{"fulcioURL", s.FulcioURL}, {"rekorURL", s.RekorURL}, {"timestampURL", s.TimestampURL}} {
 		u, err := url.Parse(service.url)
@@ -130,7 +137,7 @@ func validateFile(f *findings, at *path, file string) {
 	case len(file) > maxPath || strings.ContainsFunc(file, unicode.IsControl):
 		f.invalid(at, "%s is not the path of a file", quoted(file))
 	case !filepath.IsAbs(file):
-		f.invalid(at, "%s must be an absolute path in the operator's container, such as /etc/sigstore/trusted_root.json", quoted(file))
+		f.invalid(at, "%s must be an absolute path in the container, such as /etc/sigstore/trusted_root.json", quoted(file))
 	}
 }
 

@@ -37,7 +37,7 @@ func TestSigstoreNamesValuesThatAreWrong(t *testing.T) {
 		"a file, and another root": {"{trustedRootFile: /a, tuf: {rootFile: /b}}", []string{"tuf: must be left out if trustedRootFile is set: the trust root comes from one of them"}},
 		"a root of no repository":  {"{tuf: {rootFile: /b}}", []string{"tuf.mirror: must be that of the repository that rootFile belongs to"}},
 		"files that are nowhere": {"{trustedRootFile: trusted_root.json}", []string{
-			`trustedRootFile: "trusted_root.json" must be an absolute path in the operator's container, such as /etc/sigstore/trusted_root.json`}},
+			`trustedRootFile: "trusted_root.json" must be an absolute path in the container, such as /etc/sigstore/trusted_root.json`}},
 		"a file that is none":      {`{trustedRootFile: "/a\0"}`, []string{`trustedRootFile: "/a\x00" is not the path of a file`}},
 		"a file without end":       {"{tuf: {mirror: 'https://tuf.example', rootFile: /" + strings.Repeat("a", 4096) + "}}", []string{`tuf.rootFile: "/` + strings.Repeat("a", 199) + `"… is not the path of a file`}},
 		"formats that are none":    {"{formats: [legacy, Bundle, Bundle]}", []string{`formats[0]: "legacy" must be Legacy or Bundle`, `formats[2]: "Bundle" is that of sigstore.formats[1], too`}},

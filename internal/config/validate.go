@@ -29,7 +29,11 @@ func (c *Operator) validate(f *findings) {
 	validateURL(f, root.child("github").child("apiURL"), c.GitHub.APIURL, "https://host/path")
 	c.Sigstore.validate(f, root.child("sigstore"))
 	c.Defaults.validate(f, root.child("defaults"))
-	c.Limits.Validate(func(section, field, problem string) {
+	validateLimits(f, c.Limits)
+}
+
+func validateLimits(f *findings, l limits.Limits) {
+	l.Validate(func(section, field, problem string) {
 		f.invalid(root.child("limits").child(section).child(field), "%s", problem)
 	})
 }

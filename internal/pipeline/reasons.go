@@ -65,13 +65,18 @@ const (
 	// ReasonRegistryCredentials is a secret that is not a docker config.
 	ReasonRegistryCredentials = "RegistryCredentialsInvalid"
 
+	// ReasonCloudCredentials: a cloud gives the webhook no credentials for its registry.
+	ReasonCloudCredentials = "CloudCredentialsUnavailable"
+	// ReasonClusterUnavailable: the Kubernetes API does not say what the webhook has to know.
+	ReasonClusterUnavailable = "ClusterUnavailable"
+
 	// ReasonPushSecretInvalid: spec.output.pushSecretRef names no Secret, or one of another type.
 	ReasonPushSecretInvalid = "PushSecretInvalid"
 
 	// ReasonInputChanged: somebody has changed the ConfigMap that holds a build's input.
 	ReasonInputChanged = "InputChanged"
 
-	// ReasonPolicyNotFound: spec.dockerfilePolicy.extraRules or spec.scan.vexRef names no ConfigMap.
+	// ReasonPolicyNotFound: spec.dockerfilePolicy.extraRules, spec.runtime.extraRules or spec.scan.vexRef names no ConfigMap.
 	ReasonPolicyNotFound = "PolicyNotFound"
 	// ReasonPolicyChanged: such a ConfigMap is another one than when the build was decided.
 	ReasonPolicyChanged = "PolicyChanged"
@@ -136,7 +141,8 @@ const (
 
 	// ReasonDockerfilePolicyDenied: the Dockerfile breaks a rule of spec.dockerfilePolicy.
 	ReasonDockerfilePolicyDenied = "DockerfilePolicyDenied"
-	// ReasonPolicyInvalid: a rule of spec.dockerfilePolicy.extraRules doesn't compile, or can't be evaluated.
+	// ReasonPolicyInvalid: a rule of spec.dockerfilePolicy.extraRules doesn't compile, or can't be evaluated; or an
+	// ImageAdmissionPolicy is wrong.
 	ReasonPolicyInvalid = "PolicyInvalid"
 	// ReasonPolicyBudgetExceeded: the rules took more time, steps or memory than they may.
 	ReasonPolicyBudgetExceeded = "PolicyBudgetExceeded"
@@ -177,4 +183,13 @@ const (
 	ReasonAttestationMissing = "AttestationMissing"
 	// ReasonAttestationRejected: there are good attestations of that predicate type, and none says what was asked for.
 	ReasonAttestationRejected = "AttestationRejected"
+
+	// Admission.
+
+	// ReasonImageRefused: a policy refuses all images that it is for.
+	ReasonImageRefused = "ImageRefused"
+	// ReasonPlatformMissing: an index has no image that a node of the cluster can run.
+	ReasonPlatformMissing = "PlatformMissing"
+	// ReasonAdmissionBusy: so many images are looked at that the time was over before it was this one's turn.
+	ReasonAdmissionBusy = "AdmissionBusy"
 )

@@ -82,7 +82,7 @@ func (a *Apart) Evaluate(ctx context.Context, t Task) (Answer, error) {
 	if len(t.Modules) == 0 {
 		return UnsafeHere{}.Evaluate(ctx, t)
 	}
-	if err := bounded(t.Modules); err != nil {
+	if err := dockerfiles.bounded(t.Modules); err != nil {
 		return Answer{}, err
 	}
 	task, err := json.Marshal(t)

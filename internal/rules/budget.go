@@ -47,6 +47,8 @@ func (m *meter) Cancelled() bool {
 	return m.steps < 0 || m.stopped.Load()
 }
 
+func (b Budget) meter() *meter { return &meter{steps: b.Steps, size: b.Size} }
+
 // allows says whether one call may make so much.
 func (m *meter) allows(size int) bool { return size <= maxOperands && size <= m.size }
 
@@ -54,4 +56,27 @@ func (m *meter) allows(size int) bool { return size <= maxOperands && size <= m.
 func (m *meter) charge(size int) bool {
 	m.size -= size + 1
 	return m.size >= 0
+}
+
+// patience is a meter for our own rules, whose functions need none: it ends an evaluation after some steps, or with a context.
+type patience struct {
+	steps int
+	done  <-chan struct{}
+	ended bool
+}
+
+// Cancel implements topdown.Cancel.
+func (p *patience) Cancel() { p.ended = true }
+
+// Cancelled implements topdown.Cancel.
+func (p *patience) Cancelled() bool {
+	p.steps--
+	if p.steps%64 == 0 {
+		select {
+		case <-p.done:
+			p.ended = true
+		default:
+		}
+	}
+	return p.steps < 0 || p.ended
 }

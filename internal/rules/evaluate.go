@@ -2,7 +2,6 @@ package rules
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,9 +11,6 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/storage"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
-	"github.com/open-policy-agent/opa/v1/topdown"
-
-	"github.com/ibshafique/base-images/internal/pipeline"
 )
 
 // Input is what rules see.
@@ -37,12 +33,15 @@ func (p *Policy) Evaluate(ctx context.Context, in Input) ([]Finding, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the input of the rules: %w", err)
 	}
-	findings, err := p.run(ctx, p.base, document, in)
+	findings, err := p.run(ctx, p.base, Budget{Time: p.budget.Time, Steps: baseSteps, Size: baseSize}, document, in)
 	if err != nil {
 		return nil, err
 	}
-	if len(p.team) > 0 {
-		added, err := p.run(ctx, p.team, document, in)
+	if len(p.team.rules) > 0 {
+		if err := p.team.subject.room(); err != nil {
+			return nil, err
+		}
+		added, err := p.run(ctx, p.team, p.budget, document, in)
 		if err != nil {
 			return nil, err
 		}
@@ -59,43 +58,39 @@ var abandoned atomic.Int32
 // grace is how long an evaluation that was told to stop may take for it.
 const grace = time.Second
 
-type outcome struct {
-	findings []Finding
-	err      error
+// room says whether one more evaluation of added rules may start.
+func (s subject) room() error {
+	if abandoned.Load() >= maxAbandoned {
+		return s.exceeded("earlier evaluations have not ended")
+	}
+	return nil
 }
 
-// run evaluates rules within time. One expression can take longer than any budget, for example the comparison of two
+// within evaluates within time. One expression can take longer than any budget, for example the comparison of two
 // values that are nested out of themselves, and nothing can end it: it is left behind, and too many of those end all
 // evaluation of added rules.
-func (p *Policy) run(ctx context.Context, rules []rule, document ast.Value, in Input) ([]Finding, error) {
-	ours := rules[0].ours
-	if !ours && abandoned.Load() >= maxAbandoned {
-		return nil, p.exceeded("earlier evaluations have not ended")
-	}
-	m := &meter{steps: p.budget.Steps, size: p.budget.Size}
-	if ours {
-		m.steps, m.size = baseSteps, baseSize
-	}
-	done := make(chan outcome, 1)
-	go func() { done <- p.query(rules, document, in, m) }()
-	limit := time.NewTimer(p.budget.Time)
+func (s subject) within(ctx context.Context, b Budget, evaluate func(*meter) error) error {
+	m := b.meter()
+	done := make(chan error, 1)
+	go func() { done <- guarded(func() error { return evaluate(m) }) }()
+	limit := time.NewTimer(b.Time)
 	defer limit.Stop()
 	select {
-	case o := <-done:
-		return o.findings, o.err
+	case err := <-done:
+		return err
 	case <-ctx.Done():
 		m.Cancel()
 		leave(done)
-		return nil, fmt.Errorf("evaluating the rules: %w", context.Cause(ctx))
+		return fmt.Errorf("evaluating the rules: %w", context.Cause(ctx))
 	case <-limit.C:
 		m.Cancel()
 		leave(done)
-		return nil, p.exceeded(fmt.Sprintf("they took longer than %s", p.budget.Time))
+		return s.exceeded(fmt.Sprintf("they took longer than %s", b.Time))
 	}
 }
 
 // leave waits a little for an evaluation that was told to stop, and then counts it until it ends.
-func leave(done <-chan outcome) {
+func leave(done <-chan error) {
 	select {
 	case <-done:
 	case <-time.After(grace):
@@ -113,50 +108,30 @@ const (
 	baseSize  = 128 << 20
 )
 
-func (p *Policy) exceeded(why string) error {
-	return pipeline.Terminalf(pipeline.ReasonPolicyBudgetExceeded, "evaluating the rules of spec.dockerfilePolicy: %s: simplify the rules, or the Dockerfile", why)
-}
-
-// query evaluates rules until they are done or the meter says stop.
-func (p *Policy) query(rules []rule, document ast.Value, in Input, m *meter) (o outcome) {
-	defer func() {
-		if r := recover(); r != nil {
-			o = outcome{err: fmt.Errorf("evaluating the rules: %v", r)}
+// run evaluates rules about a Dockerfile.
+func (p *Policy) run(ctx context.Context, rules program, b Budget, document ast.Value, in Input) ([]Finding, error) {
+	// What is left behind goes on writing to it.
+	found := new([]Finding)
+	err := rules.subject.within(ctx, b, func(m *meter) error {
+		ctx := context.Background()
+		store := inmem.NewFromObjectWithOpts(data(in), inmem.OptRoundTripOnWrite(false))
+		txn, err := store.NewTransaction(ctx, storage.TransactionParams{})
+		if err != nil {
+			return fmt.Errorf("evaluating the rules: %w", err)
 		}
-	}()
-	ctx := context.Background()
-	store := inmem.NewFromObjectWithOpts(data(in), inmem.OptRoundTripOnWrite(false))
-	txn, err := store.NewTransaction(ctx, storage.TransactionParams{})
-	if err != nil {
-		return outcome{err: fmt.Errorf("evaluating the rules: %w", err)}
-	}
-	defer store.Abort(ctx, txn)
-	body, err := p.compiler.QueryCompiler().Compile(question(rules))
-	if err != nil {
-		return outcome{err: fmt.Errorf("evaluating the rules: %w", err)}
-	}
-	err = topdown.NewQuery(body).WithCompiler(p.compiler).WithStore(store).WithTransaction(txn).
-		WithInput(ast.NewTerm(document)).WithCancel(m).WithStrictBuiltinErrors(true).
-		Iter(ctx, func(answer topdown.QueryResult) error {
-			o.findings, err = read(rules, answer, in.Lines)
+		defer store.Abort(ctx, txn)
+		query := rules.query(m, document).WithStore(store).WithTransaction(txn)
+		return rules.ask(query, func(r rule, v ast.Value) error {
+			f, err := finding(r, v, in.Lines)
+			*found = append(*found, f)
 			return err
 		})
+	})
 	if err != nil {
-		return outcome{err: p.failed(err)}
+		return nil, err
 	}
-	return o
+	return *found, nil
 }
-
-// question asks for all sets at once, so that they share what they work out.
-func question(rules []rule) ast.Body {
-	var body ast.Body
-	for i, r := range rules {
-		body.Append(ast.Equality.Expr(answerTo(i), ast.NewTerm(r.ref.Copy())))
-	}
-	return body
-}
-
-func answerTo(i int) *ast.Term { return ast.VarTerm(fmt.Sprintf("answer_%d", i)) }
 
 // data is what the operator tells to rules beside the Dockerfile.
 func data(in Input) map[string]any {
@@ -165,43 +140,6 @@ func data(in Input) map[string]any {
 		args[name] = value
 	}
 	return map[string]any{"basewright": map[string]any{"build_args": args, "target": in.Target}}
-}
-
-// failed turns an error of an evaluation into ours.
-func (p *Policy) failed(err error) error {
-	t, ok := errors.AsType[*topdown.Error](err)
-	switch {
-	case errors.Is(err, errMeter):
-		return p.exceeded("they make too large values")
-	case ok && t.Code == topdown.CancelErr:
-		return p.exceeded("they take too many steps")
-	case ok && t.Location != nil && t.Location.File != "":
-		return invalid("%s line %d: %s", t.Location.File, t.Location.Row, bound(t.Message, maxMessage))
-	case pipeline.IsTerminal(err):
-		return err
-	}
-	return fmt.Errorf("evaluating the rules: %w", err)
-}
-
-// read makes findings of the answers.
-func read(rules []rule, answer topdown.QueryResult, lines []int) ([]Finding, error) {
-	var all []Finding
-	for i, r := range rules {
-		set, ok := answer[answerTo(i).Value.(ast.Var)].Value.(ast.Set)
-		if !ok {
-			return nil, invalid("the rule %s is not a set of findings: write it with contains", r.id)
-		}
-		// Sorted, so that the ones that are kept and the message of an error are the same every time.
-		sorted := set.Sorted()
-		for n := range sorted.Len() {
-			f, err := finding(r, sorted.Elem(n).Value, lines)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, f)
-		}
-	}
-	return all, nil
 }
 
 // finding reads a message, or an object with msg and perhaps fix, line, and index, the place in the document.
@@ -214,13 +152,13 @@ func finding(r rule, v ast.Value, lines []int) (Finding, error) {
 	case ast.Object:
 		return fill(f, v, lines)
 	}
-	return f, invalid("the rule %s has a finding that is a %s: use a string, or an object with msg", r.id, ast.ValueName(v))
+	return f, dockerfiles.invalid("the rule %s has a finding that is a %s: use a string, or an object with msg", r.id, ast.ValueName(v))
 }
 
 func fill(f Finding, object ast.Object, lines []int) (Finding, error) {
 	message, ok := member[ast.String](object, "msg")
 	if !ok || message == "" {
-		return f, invalid("the rule %s has a finding without a msg that is a string: add one", f.Rule)
+		return f, dockerfiles.invalid("the rule %s has a finding without a msg that is a string: add one", f.Rule)
 	}
 	f.Message = bound(string(message), maxMessage)
 	if fix, ok := member[ast.String](object, "fix"); ok {

@@ -1,8 +1,10 @@
 package rules
 
 import (
-	"context"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // PodParameters are what pods are judged by beside the Pod Security Standards. Zero fields ask for nothing.
@@ -53,11 +55,42 @@ const (
 	ShellsFound   Shells = "Found"
 )
 
-// Pods are the rules for pods, compiled.
-type Pods struct{}
+// PodQuestion is a pod, or the template of one, and what it is judged by.
+type PodQuestion struct {
+	// Spec and Meta of the pod or of the template.
+	Spec *corev1.PodSpec
+	Meta *metav1.ObjectMeta
+	// Path of Spec in the object, for example spec.template.spec. Empty: spec.
+	Path string
+	// Kind of the object. Anything but Pod is a template, to which the cluster has added nothing yet.
+	Kind string
+	// Namespace that it is in.
+	Namespace string
+	// Fields of images, as spec.containers[0].image, whose containers are judged. nil: all. What is of the pod as a whole is judged always.
+	Fields map[string]bool
+	// Images by the same fields. An image that is not there is not known.
+	Images map[string]ImageFacts
+	// Profile is Restricted or Baseline.
+	Profile string
+	// Parameters beside the profile.
+	Parameters PodParameters
+	// Version of the cluster, as 1.37.
+	Version string
+	// Now is what the age of images is measured by.
+	Now time.Time
+	// Automount is automountServiceAccountToken of the ServiceAccount of a template: nil if it does not say, or nobody knows. Pods
+	// have the volume of the token instead.
+	Automount *bool
+}
 
-// Statement are the rules for an attestation, compiled.
-type Statement struct{}
-
-// Evaluate returns what the rules find in a statement.
-func (*Statement) Evaluate(context.Context, []byte) ([]string, error) { return nil, nil }
+// PodFinding is something that is wrong with a pod.
+type PodFinding struct {
+	// Rule is a name of docs/runtime-rules.md, or for example team.labels.deny_owner for an added rule.
+	Rule string
+	// Field of the object, as spec.containers[0].securityContext.privileged.
+	Field string
+	// Message says what was expected, and what was found.
+	Message string
+	// Fix is what to write.
+	Fix string
+}

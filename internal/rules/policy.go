@@ -1,10 +1,9 @@
-// Package rules judges Dockerfiles with Rego: with the rules of package policy, and with those that teams add. The
-// rules have no network, no clock and no environment, and evaluating them is bounded, since anybody who may write a
-// ConfigMap writes them.
+// Package rules judges Dockerfiles, pods and attestations with Rego: with the rules of package policy, and with those that
+// others add. The rules have no network, no clock and no environment, and evaluating them is bounded, since anybody who may
+// write a ConfigMap writes them.
 package rules
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
-	"github.com/ibshafique/base-images/internal/pipeline"
 	"github.com/ibshafique/base-images/policy"
 )
 
@@ -48,10 +46,8 @@ type Module struct {
 
 // Policy is the rules of everybody and of a team, compiled. It may be used concurrently.
 type Policy struct {
-	compiler *ast.Compiler
-	base     []rule
-	team     []rule
-	budget   Budget
+	base, team program
+	budget     Budget
 }
 
 // rule is a set of findings with a name.
@@ -59,7 +55,6 @@ type rule struct {
 	id       string
 	severity Severity
 	ref      ast.Ref
-	ours     bool
 }
 
 // Compile compiles the rules of everybody together with the modules of a team. An error is a *pipeline.Terminal with
@@ -77,19 +72,19 @@ var baseOnly = sync.OnceValues(func() (*Policy, error) { return compileWith(nil)
 func compileWith(extra []Module) (p *Policy, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			p, err = nil, invalid("the rules can't be compiled: %v: simplify them", r)
+			p, err = nil, dockerfiles.invalid("the rules can't be compiled: %v: simplify them", r)
 		}
 	}()
-	if err := bounded(extra); err != nil {
+	if err := dockerfiles.bounded(extra); err != nil {
 		return nil, err
 	}
-	base, err := parse(Module{Name: "base.rego", Source: policy.Base})
+	base, err := dockerfiles.parse(Module{Name: "base.rego", Source: policy.Base})
 	if err != nil {
 		return nil, err
 	}
 	modules := map[string]*ast.Module{"base.rego": base}
 	for _, m := range extra {
-		if modules[teamPrefix+m.Name], err = parseTeam(m); err != nil {
+		if modules[teamPrefix+m.Name], err = dockerfiles.parseTeam(m, reserved); err != nil {
 			return nil, err
 		}
 	}
@@ -102,61 +97,61 @@ const teamPrefix = "extraRules/"
 // Rules lists the names of the rules, which exceptions use.
 func (p *Policy) Rules() []string {
 	var names []string
-	for _, r := range slices.Concat(p.base, p.team) {
+	for _, r := range slices.Concat(p.base.rules, p.team.rules) {
 		names = append(names, r.id)
 	}
 	return names
 }
 
-func bounded(extra []Module) error {
+func (s subject) bounded(extra []Module) error {
 	if len(extra) > MaxModules {
-		return invalid("there are %d modules, at most %d are allowed: put rules together", len(extra), MaxModules)
+		return s.invalid("there are %d modules, at most %d are allowed: put rules together", len(extra), MaxModules)
 	}
 	total, seen := 0, map[string]bool{}
 	for _, m := range extra {
 		total += len(m.Source)
 		switch {
 		case m.Name == "" || len(m.Name) > maxName:
-			return invalid("%.40q is not a name of a module: use 1 to %d characters", m.Name, maxName)
+			return s.invalid("%.40q is not a name of a module: use 1 to %d characters", m.Name, maxName)
 		case seen[m.Name]:
-			return invalid("there are two modules %s: rename one", m.Name)
+			return s.invalid("there are two modules %s: rename one", m.Name)
 		case len(m.Source) > MaxModuleSize:
-			return invalid("%s has %d bytes, at most %d are allowed: split it", m.Name, len(m.Source), MaxModuleSize)
+			return s.invalid("%s has %d bytes, at most %d are allowed: split it", m.Name, len(m.Source), MaxModuleSize)
 		}
 		seen[m.Name] = true
 	}
 	if total > MaxSize {
-		return invalid("the modules have %d bytes together, at most %d are allowed: remove some", total, MaxSize)
+		return s.invalid("the modules have %d bytes together, at most %d are allowed: remove some", total, MaxSize)
 	}
 	return nil
 }
 
 // parse parses twice: only the first way has a limit for nesting, only the second makes a module.
-func parse(m Module) (*ast.Module, error) {
+func (s subject) parse(m Module) (*ast.Module, error) {
 	_, _, errs := ast.NewParser().WithFilename(m.Name).WithReader(strings.NewReader(m.Source)).
 		WithRegoVersion(ast.RegoV1).WithCapabilities(capabilities).WithMaxRecursionDepth(maxDepth).Parse()
 	if len(errs) > 0 {
-		return nil, broken(errs)
+		return nil, s.broken(errs)
 	}
 	parsed, err := ast.ParseModuleWithOpts(m.Name, m.Source, ast.ParserOptions{RegoVersion: ast.RegoV1, Capabilities: capabilities})
 	if err != nil {
-		return nil, broken(err)
+		return nil, s.broken(err)
 	}
 	return parsed, nil
 }
 
 // parseTeam adds what only a team's module has to be told.
-func parseTeam(m Module) (*ast.Module, error) {
-	parsed, err := parse(m)
+func (s subject) parseTeam(m Module, reserved []string) (*ast.Module, error) {
+	parsed, err := s.parse(m)
 	if err != nil {
 		return nil, err
 	}
 	path := strings.TrimPrefix(parsed.Package.Path.String(), "data.")
 	if !packageName.MatchString(path) || len(path) > maxName {
-		return nil, invalid("%s: %.60q is not a good name of a package: use letters, digits, underscores and dots, for example package team.labels", m.Name, path)
+		return nil, s.invalid("%s: %.60q is not a good name of a package: use letters, digits, underscores and dots, for example package team.labels", m.Name, path)
 	}
 	if first, _, _ := strings.Cut(path, "."); slices.Contains(reserved, first) {
-		return nil, invalid("%s: the package %s is not for added rules: choose another, for example package team.labels", m.Name, path)
+		return nil, s.invalid("%s: the package %s is not for added rules: choose another, for example package team.labels", m.Name, path)
 	}
 	return parsed, nil
 }
@@ -164,47 +159,72 @@ func parseTeam(m Module) (*ast.Module, error) {
 var packageName = regexp.MustCompile(`^[A-Za-z]\w*(?:\.[A-Za-z]\w*)*$`)
 
 func compile(modules map[string]*ast.Module, extra bool) (*Policy, error) {
-	compiler := ast.NewCompiler().WithCapabilities(capabilities).WithStrict(true).WithEnablePrintStatements(false)
-	// The compiler changes the modules that it is given.
-	compiler.Compile(modules)
-	if compiler.Failed() {
-		return nil, broken(compiler.Errors)
+	compiler, rules, err := dockerfiles.compile(modules)
+	if err != nil {
+		return nil, err
 	}
-	p := &Policy{compiler: compiler, budget: defaultBudget}
-	for _, file := range slices.Sorted(maps.Keys(compiler.Modules)) {
-		if err := p.collect(file, compiler.Modules[file]); err != nil {
+	var base, team []rule
+	for _, r := range rules {
+		if name, ok := strings.CutPrefix(r.id, basePackage+"."); ok {
+			r.id = name
+			base = add(base, r)
+		} else {
+			team = add(team, r)
+		}
+	}
+	if extra {
+		if err := dockerfiles.some(team); err != nil {
 			return nil, err
 		}
 	}
-	if extra && len(p.team) == 0 {
-		return nil, invalid("no module has a rule: write one as: deny_x contains msg if { ... }")
-	}
-	if len(p.team) > MaxRules {
-		return nil, invalid("there are %d rules, at most %d are allowed: remove some", len(p.team), MaxRules)
-	}
-	return p, nil
+	return &Policy{base: dockerfiles.program(compiler, base), team: dockerfiles.program(compiler, team), budget: defaultBudget}, nil
 }
 
-// collect adds the rules of a module.
-func (p *Policy) collect(file string, module *ast.Module) error {
+// some: rules without any that is run are no policy, and too many are too much.
+func (s subject) some(rules []rule) error {
+	if len(rules) == 0 {
+		return s.invalid("no module has a rule: write one as: deny_x contains msg if { ... }")
+	}
+	if len(rules) > MaxRules {
+		return s.invalid("there are %d rules, at most %d are allowed: remove some", len(rules), MaxRules)
+	}
+	return nil
+}
+
+// compile compiles modules, which the compiler changes, and finds the rules in them that are run.
+func (s subject) compile(modules map[string]*ast.Module) (*ast.Compiler, []rule, error) {
+	compiler := ast.NewCompiler().WithCapabilities(capabilities).WithStrict(true).WithEnablePrintStatements(false)
+	compiler.Compile(modules)
+	if compiler.Failed() {
+		return nil, nil, s.broken(compiler.Errors)
+	}
+	var all []rule
+	for _, file := range slices.Sorted(maps.Keys(compiler.Modules)) {
+		found, err := s.collect(file, compiler.Modules[file])
+		if err != nil {
+			return nil, nil, err
+		}
+		all = append(all, found...)
+	}
+	return compiler, all, nil
+}
+
+// collect returns the rules of a module, one as often as it has bodies.
+func (s subject) collect(file string, module *ast.Module) (all []rule, err error) {
 	for _, r := range module.Rules {
 		if nests(r) {
-			return invalid("%s line %d: the rule nests values in values too often: use functions, or fewer variables", strings.TrimPrefix(file, teamPrefix), r.Loc().Row)
+			return nil, s.invalid("%s line %d: the rule nests values in values too often: use functions, or fewer variables", strings.TrimPrefix(file, teamPrefix), r.Loc().Row)
 		}
 		name, severity, err := verdictOf(r)
 		if err != nil {
-			return invalid("%s line %d: %w", strings.TrimPrefix(file, teamPrefix), r.Loc().Row, err)
+			return nil, s.invalid("%s line %d: %w", strings.TrimPrefix(file, teamPrefix), r.Loc().Row, err)
 		}
-		if severity == "" {
-			continue
-		}
-		if path := strings.TrimPrefix(module.Package.Path.String(), "data."); path == basePackage {
-			p.base = add(p.base, rule{id: name, severity: severity, ref: module.Package.Path.Append(ast.StringTerm(name)), ours: true})
-		} else {
-			p.team = add(p.team, rule{id: path + "." + name, severity: severity, ref: module.Package.Path.Append(ast.StringTerm(name))})
+		if severity != "" {
+			path := strings.TrimPrefix(module.Package.Path.String(), "data.")
+			all = append(all, rule{id: path + "." + name, severity: severity, ref: module.Package.Path.Append(ast.StringTerm(name))})
 		}
 	}
-	return nil
+	return all, nil
 }
 
 // add keeps rules apart: one name may have several bodies.
@@ -243,49 +263,4 @@ func verdictOf(r *ast.Rule) (string, Severity, error) {
 		return "", "", fmt.Errorf("the rule %s is not a set: write it as %s contains msg if { ... }", name, name)
 	}
 	return name, severity, nil
-}
-
-func invalid(format string, args ...any) error {
-	return pipeline.Terminalf(pipeline.ReasonPolicyInvalid, "spec.dockerfilePolicy.extraRules: %w", fmt.Errorf(format, args...))
-}
-
-// maxErrors is how many errors of a compilation are told.
-const maxErrors = 3
-
-// broken makes the error of modules that don't parse or compile.
-func broken(err error) error {
-	all, ok := errors.AsType[ast.Errors](err)
-	if !ok {
-		return invalid("%w: use Rego v1", err)
-	}
-	var told []string
-	for _, e := range all[:min(len(all), maxErrors)] {
-		told = append(told, located(e)+strings.ReplaceAll(e.Message, "\n", " ")+hint(e.Message))
-	}
-	if len(all) > maxErrors {
-		told = append(told, fmt.Sprintf("and %d more errors", len(all)-maxErrors))
-	}
-	return invalid("%s", bound(strings.Join(told, "; "), 2*maxMessage))
-}
-
-func located(e *ast.Error) string {
-	if e.Location == nil {
-		return ""
-	}
-	return fmt.Sprintf("%s line %d: ", e.Location.File, e.Location.Row)
-}
-
-// hint says what to do about the errors that people meet.
-func hint(message string) string {
-	switch {
-	case strings.Contains(message, "undefined function"):
-		return ": only functions of the input are there, none of the network, of the time or of chance"
-	case strings.Contains(message, "keyword is required"):
-		return ": use Rego v1, as deny_x contains msg if { ... }"
-	case strings.Contains(message, "recursi"):
-		return ": a rule can't use itself"
-	case strings.Contains(message, "unsafe"):
-		return ": give the variable a value"
-	}
-	return ""
 }
