@@ -34,6 +34,7 @@ var failureReasons = []string{
 	pipeline.ReasonRegistryThrottled, pipeline.ReasonRegistryUnavailable, pipeline.ReasonRegistryTimeout, pipeline.ReasonRegistryTooSlow,
 	pipeline.ReasonRegistryAddress, pipeline.ReasonImageNotFound, pipeline.ReasonImageTooLarge, pipeline.ReasonImageInvalid,
 	pipeline.ReasonTagImmutable, pipeline.ReasonRegistryRejected, pipeline.ReasonRegistryCredentials, pipeline.ReasonPushSecretInvalid,
+	pipeline.ReasonCloudCredentials, pipeline.ReasonClusterUnavailable,
 	pipeline.ReasonInputChanged,
 	pipeline.ReasonOutOfMemory, pipeline.ReasonPodEvicted, pipeline.ReasonPodUnschedulable, pipeline.ReasonPodRefused, pipeline.ReasonPodNotStarted,
 	pipeline.ReasonImagePullFailed, pipeline.ReasonJobInvalid, pipeline.ReasonQuotaExceeded,

@@ -65,6 +65,11 @@ const (
 	// ReasonRegistryCredentials is a secret that is not a docker config.
 	ReasonRegistryCredentials = "RegistryCredentialsInvalid"
 
+	// ReasonCloudCredentials: a cloud gives the webhook no credentials for its registry.
+	ReasonCloudCredentials = "CloudCredentialsUnavailable"
+	// ReasonClusterUnavailable: the Kubernetes API does not say what the webhook has to know.
+	ReasonClusterUnavailable = "ClusterUnavailable"
+
 	// ReasonPushSecretInvalid: spec.output.pushSecretRef names no Secret, or one of another type.
 	ReasonPushSecretInvalid = "PushSecretInvalid"
 

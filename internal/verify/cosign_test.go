@@ -23,6 +23,7 @@ import (
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
 	"github.com/sigstore/sigstore/pkg/signature"
 	sigdsse "github.com/sigstore/sigstore/pkg/signature/dsse"
+	"github.com/sigstore/sigstore/pkg/signature/options"
 	"github.com/sigstore/sigstore/pkg/signature/payload"
 
 	"github.com/ibshafique/base-images/internal/pipeline"
@@ -40,17 +41,16 @@ type cosigner struct {
 	options []static.Option
 }
 
-// newCosigner generates a key pair as cosign generate-key-pair does. load are how other versions have signed.
+// newCosigner generates a key pair as cosign generate-key-pair does, and signs with it as cosign does, but does not encrypt it: that takes a second. load are how other versions have signed.
 func newCosigner(t testing.TB, algorithm protocommon.PublicKeyDetails, log *sigstoretest.Rekor, load ...signature.LoadOption) *cosigner {
 	t.Helper()
 	details := must(signature.GetAlgorithmDetails(algorithm))
+	private := must(cosign.GeneratePrivateKeyWithAlgorithm(&details))
+	signer := must(signature.LoadDefaultSignerVerifier(private, options.WithED25519ph()))
 	if load != nil {
-		private := must(cosign.GeneratePrivateKeyWithAlgorithm(&details))
-		signer := must(signature.LoadSignerVerifierWithOpts(private, load...))
-		return &cosigner{SignerVerifier: signer, pem: must(cryptoutils.MarshalPublicKeyToPEM(must(signer.PublicKey()))), log: log}
+		signer = must(signature.LoadSignerVerifierWithOpts(private, load...))
 	}
-	keys := must(cosign.GenerateKeyPairWithAlgorithm(&details, nil))
-	return &cosigner{SignerVerifier: must(cosign.LoadPrivateKey(keys.PrivateBytes, nil, nil)), pem: keys.PublicBytes, log: log}
+	return &cosigner{SignerVerifier: signer, pem: must(cryptoutils.MarshalPublicKeyToPEM(must(signer.PublicKey()))), log: log}
 }
 
 func (c *cosigner) sign(message []byte) []byte {
