@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -102,22 +103,39 @@ func (rv *reviewing) collect() []*candidate {
 
 // match finds the policies for c. One that can't be matched is refused: nobody knows which policies are for it.
 func (rv *reviewing) match(c *candidate) {
-	ref, err := rv.References.Parse(c.reference)
+	ref, n, err := rv.read(c.reference)
 	if err != nil {
 		c.findings = append(c.findings, finding{mode: v1alpha1.ModeEnforce, reason: pipeline.ReasonImageInvalid, field: c.field(), image: c.reference,
 			message: fmt.Sprintf("%q is not an image reference", clip(c.reference)), fix: "write it as registry.example/team/app:tag, or with a digest"})
 		return
 	}
 	c.ref = ref
-	if c.policies, err = rv.policiesFor(ref); err != nil {
+	if c.policies, err = rv.set.For(n, ref.Name(), rv.namespace, rv.labels); err != nil {
 		c.findings = append(c.findings, outage(c.field(), fmt.Errorf("looking for the policies of %s: %w", clip(c.reference), err)))
 		return
 	}
 	if len(c.policies) == 0 && c.fresh && !rv.AllowUnmatched {
 		c.findings = append(c.findings, finding{mode: rv.unmatched(), reason: pipeline.ReasonNoPolicy, field: c.field(), image: c.reference,
-			message: "no ImageAdmissionPolicy is for this image",
+			message: "no ImageAdmissionPolicy is for this image in this namespace",
 			fix:     fmt.Sprintf("use an image that a policy is for, or ask the platform team for a policy whose spec.images has %s", ref.Context().Name())})
 	}
+}
+
+// read is what a node would pull, and the one spelling of its repository.
+func (rv *reviewing) read(reference string) (name.Reference, imageglob.Name, error) {
+	ref, err := rv.References.Parse(reference)
+	if err != nil {
+		return nil, imageglob.Name{}, err
+	}
+	if ref == nil {
+		return nil, imageglob.Name{}, errors.New("there is no reference")
+	}
+	canonical, err := registry.CanonicalRepository(ref.Context().Name())
+	if err != nil {
+		return nil, imageglob.Name{}, err
+	}
+	n, err := imageglob.NameOf(canonical)
+	return ref, n, err
 }
 
 func (rv *reviewing) unmatched() v1alpha1.PolicyMode {
@@ -125,18 +143,6 @@ func (rv *reviewing) unmatched() v1alpha1.PolicyMode {
 		return v1alpha1.ModeEnforce
 	}
 	return rv.Unmatched
-}
-
-func (rv *reviewing) policiesFor(ref name.Reference) ([]*imagepolicy.Policy, error) {
-	canonical, err := registry.CanonicalRepository(ref.Context().Name())
-	if err != nil {
-		return nil, err
-	}
-	n, err := imageglob.NameOf(canonical)
-	if err != nil {
-		return nil, err
-	}
-	return rv.set.For(n, ref.Name(), rv.namespace, rv.labels)
 }
 
 // login asks for the credentials of the object, if any image needs to be looked at.
@@ -277,8 +283,13 @@ func (rv *reviewing) refuse(c *candidate, p *imagepolicy.Policy, found []verdict
 		c.violation(p, pipeline.ReasonSignatureMissing, "nothing vouches for it", "sign it as the policy asks")
 	}
 	for _, f := range found {
-		c.findings = append(c.findings, finding{reason: f.Reason, field: c.field(), image: c.reference, message: f.Message, fix: f.Fix, command: f.Command}.of(p))
+		c.findings = append(c.findings, finding{reason: f.Reason, field: c.field(), image: c.reference, message: c.without(f.Message), fix: f.Fix, command: f.Command}.of(p))
 	}
+}
+
+// without is message without the name of the image, which is said beside it.
+func (c *candidate) without(message string) string {
+	return strings.ReplaceAll(message, " of "+registry.Name(c.digest)+":", ":")
 }
 
 // pin is reference with digest, the tag kept for people.

@@ -107,7 +107,7 @@ func TestMatch(t *testing.T) {
 }
 
 func TestNothingMatchesWithoutPatternOrName(t *testing.T) {
-	if (Glob{}).Match(nameOf(t, "ghcr.io/org/app")) {
+	if n := nameOf(t, "ghcr.io/org/app"); (Glob{}).Match(n) || (host{}).match(n.Host) || matchPath(nil, n.Path) {
 		t.Error("the zero glob matches")
 	}
 	for _, name := range []Name{{}, {Host: "ghcr.io"}, {Path: "org/app"}} {

@@ -82,10 +82,7 @@ func matchPath(blocks []block, path string) bool {
 			return false
 		}
 	}
-	rest, ok = skip(rest, count(rest)-len(blocks[last]))
-	if ok {
-		rest, ok = blocks[last].cut(rest)
-	}
+	rest, ok = blocks[last].cut(skip(rest, count(rest)-len(blocks[last])))
 	return ok && rest == ""
 }
 
@@ -114,12 +111,12 @@ func (b block) find(path string) (string, bool) {
 	}
 }
 
-// skip n segments.
-func skip(path string, n int) (string, bool) {
+// skip n segments, if there are as many.
+func skip(path string, n int) string {
 	for range n {
 		_, path, _ = strings.Cut(path, "/")
 	}
-	return path, n >= 0
+	return path
 }
 
 func count(path string) int {

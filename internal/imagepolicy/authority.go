@@ -103,7 +103,7 @@ func (p *problems) keyOf(at *field.Path, source []byte, log bool, trust Trust) (
 		return "", nil
 	}
 	sum := sha256.Sum256(der)
-	name := "key SHA256:" + hex.EncodeToString(sum[:8])
+	name := "key sha256:" + hex.EncodeToString(sum[:8])
 	v, err := verify.New(verify.Options{Key: &verify.Key{Public: public, Name: name, Log: log}, Material: trust.Material, Limits: trust.Limits})
 	if err != nil {
 		p.forbidden(at, "%v", err)

@@ -3,6 +3,7 @@ package imagepolicy
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -22,14 +23,9 @@ func compliance(source string) (string, error) {
 	if len(source) > maxCompliance {
 		return "", fmt.Errorf("it has %d bytes, at most %d are allowed", len(source), maxCompliance)
 	}
-	version, err := versionOf(source)
+	module, options, err := parse(source)
 	if err != nil {
-		return "", err
-	}
-	options := ast.ParserOptions{RegoVersion: version}
-	module, err := ast.ParseModuleWithOpts("policy.rego", source, options)
-	if err != nil {
-		return "", fmt.Errorf("it is no module of Rego: %s", oneLine(err.Error()))
+		return "", fmt.Errorf("it is no module of Rego: %s", truncate(oneLine(err.Error()), maxProblem))
 	}
 	if err := conforms(module); err != nil {
 		return "", err
@@ -41,18 +37,20 @@ func compliance(source string) (string, error) {
 	return string(translated) + "\ndeny_isCompliant contains \"data.sigstore.isCompliant is not true\" if not isCompliant == true\n", nil
 }
 
-// versionOf tries the newer language first, which a module of both is in. Only this parser has a limit for nesting.
-func versionOf(source string) (ast.RegoVersion, error) {
-	var broken ast.Errors
-	for _, version := range []ast.RegoVersion{ast.RegoV1, ast.RegoV0} {
-		_, _, errs := ast.NewParser().WithFilename("policy.rego").WithReader(strings.NewReader(source)).
-			WithRegoVersion(version).WithMaxRecursionDepth(maxNesting).Parse()
-		if len(errs) == 0 {
-			return version, nil
-		}
-		broken = errs
+// parse tries the newer language first, which a module of both is in. Only the first of the parsers has a limit for nesting.
+func parse(source string) (module *ast.Module, options ast.ParserOptions, err error) {
+	_, _, errs := ast.NewParser().WithFilename("policy.rego").WithReader(strings.NewReader(source)).
+		WithRegoVersion(ast.RegoV0).WithMaxRecursionDepth(maxNesting).Parse()
+	if slices.ContainsFunc(errs, func(e *ast.Error) bool { return strings.Contains(e.Message, "recursion") }) {
+		return nil, options, errs
 	}
-	return 0, fmt.Errorf("it is no module of Rego: %s", oneLine(broken.Error()))
+	for _, version := range []ast.RegoVersion{ast.RegoV1, ast.RegoV0} {
+		options.RegoVersion = version
+		if module, err = ast.ParseModuleWithOpts("policy.rego", source, options); err == nil {
+			return module, options, nil
+		}
+	}
+	return nil, options, err
 }
 
 // conforms reports what policy-controller would not find, or what says more than true.

@@ -81,24 +81,25 @@ func (s *Set) For(n imageglob.Name, reference, namespace string, namespaceLabels
 	return found, nil
 }
 
+// match looks at labels last: most policies are told apart by the image, in less time.
 func (m *matcher) match(n imageglob.Name, names []string, namespaceLabels map[string]string) bool {
-	switch {
-	case m.namespaces != nil && !m.namespaces.Matches(labels.Set(namespaceLabels)):
-		return false
-	case m.everything:
-		return true
-	}
-	for _, g := range m.globs {
-		if g.Match(n) {
+	return m.matchImage(n, names) && (m.namespaces == nil || m.namespaces.Matches(labels.Set(namespaceLabels)))
+}
+
+func (m *matcher) matchImage(n imageglob.Name, names []string) bool {
+	for i := range m.globs {
+		if m.globs[i].Match(n) {
 			return true
 		}
 	}
 	for _, p := range m.patterns {
-		if slices.ContainsFunc(names, p.match) {
-			return true
+		for _, name := range names {
+			if p.match(name) {
+				return true
+			}
 		}
 	}
-	return false
+	return m.everything
 }
 
 // spellings are what policy-controller matches globs against, which is the reference as go-containerregistry completes it and as it

@@ -38,7 +38,12 @@ func Maximum() Limits {
 // Validate reports every limit that is not positive or above its hard maximum, by the names of its section and of
 // itself in JSON. Limits that were left out are to be filled in before: zero is refused.
 func (l Limits) Validate(report func(section, field, problem string)) {
-	set, bounds := reflect.ValueOf(l), reflect.ValueOf(Maximum())
+	validate(l, Maximum(), report)
+}
+
+// validate compares two structs of sections.
+func validate(l, most any, report func(section, field, problem string)) {
+	set, bounds := reflect.ValueOf(l), reflect.ValueOf(most)
 	for i := range set.NumField() {
 		section := jsonName(set.Type().Field(i))
 		for j := range set.Field(i).NumField() {

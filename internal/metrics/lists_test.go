@@ -76,7 +76,9 @@ func constants(t *testing.T, dir, prefix string) []string {
 // notOfFailedBuilds are reasons that no build fails for.
 var notOfFailedBuilds = []string{"Promoted", "Building", "BuildCreated", "Queued", "Superseded", "Suspended", "Succeeded", "Pending", "ScheduleInvalid",
 	"Scanning", "NoPackagesFound", "Testing", "TestsSkipped", "CodeScanningRefused", "CodeScanningUnavailable", "GitHubTokenInvalid",
-	"NoPolicy", "TooManyImages", "TagRefused", "RuntimeRule", "PolicyNotReady", "AdmissionTimeout"}
+	"ImageRefused", "PlatformMissing", "AdmissionBusy",
+	"NoPolicy", "TooManyImages", "TagRefused", "RuntimeRule", "PolicyNotReady", "AdmissionTimeout",
+	"InForce", "PolicyUnsupported", "PolicyKeyNotFound", "PoliciesNotLoaded"}
 
 func TestEveryReasonIsInItsList(t *testing.T) {
 	const api = "../../api/v1alpha1"

@@ -37,6 +37,7 @@ type answers struct {
 	limits      limits.Registry
 	credentials *credentials
 	listing     *listing
+	pings       *pings
 	timing
 }
 
@@ -57,6 +58,20 @@ func (a *answers) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 func (a *answers) once(req *http.Request) (*http.Response, error) {
+	if !isPing(req) {
+		return a.send(req)
+	}
+	if known, err := a.pings.answer(req, a.now()); known != nil || err != nil {
+		return known, err
+	}
+	resp, err := a.send(req)
+	if err == nil {
+		a.pings.note(req, resp, a.now())
+	}
+	return resp, err
+}
+
+func (a *answers) send(req *http.Request) (*http.Response, error) {
 	resp, err := a.next.RoundTrip(req)
 	if err != nil {
 		return nil, err

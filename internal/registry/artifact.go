@@ -239,7 +239,7 @@ func (c *Client) blob(ctx context.Context, doing string, repo name.Repository, d
 // trusted after that only. At most Limits.ImageBytes come. Errors are raw, see Classify; bytes with another digest are an
 // error without a type.
 func (c *Client) OpenBlob(ctx context.Context, ref name.Digest) (io.ReadCloser, error) {
-	layer, err := c.puller.Layer(ctx, ref)
+	layer, err := pulling(ctx, c, ref.Context(), func(p *remote.Puller) (v1.Layer, error) { return p.Layer(ctx, ref) })
 	if err != nil {
 		return nil, err
 	}

@@ -30,7 +30,7 @@ type Client struct {
 	credentials *credentials
 	listing     *listing
 	options     []remote.Option
-	puller      *remote.Puller
+	pullers     *pullers
 	pusher      *remote.Pusher
 }
 
@@ -44,6 +44,7 @@ type shared struct {
 	userAgent  string
 	backoff    remote.Backoff
 	attaching  *locks
+	pings      *pings
 	observe    func(method string, status int)
 	timing     timing
 }
@@ -82,6 +83,7 @@ func New(cfg Config) (*Client, error) {
 		userAgent:  cmp.Or(cfg.UserAgent, "basewright"),
 		backoff:    backoff(max(bounds.Tries, 1)),
 		attaching:  &locks{taken: map[string]chan struct{}{}},
+		pings:      &pings{known: map[string]ping{}},
 		timing:     realTime,
 		observe:    cfg.Observe,
 	}
@@ -117,20 +119,16 @@ func (s *shared) client(keychain authn.Keychain) (*Client, error) {
 	creds := newCredentials(keychain, s.tokenHosts)
 	listing := &listing{repositories: map[string]struct{}{}}
 	options := []remote.Option{
-		remote.WithTransport(&answers{next: s.observed(), limits: s.limits, credentials: creds, timing: s.timing, listing: listing}),
+		remote.WithTransport(&answers{next: s.observed(), limits: s.limits, credentials: creds, timing: s.timing, listing: listing, pings: s.pings}),
 		remote.WithAuthFromKeychain(creds),
 		remote.WithUserAgent(s.userAgent),
 		remote.WithRetryBackoff(s.backoff),
-	}
-	puller, err := remote.NewPuller(options...)
-	if err != nil {
-		return nil, fmt.Errorf("making a registry client: %w", err)
 	}
 	pusher, err := remote.NewPusher(options...)
 	if err != nil {
 		return nil, fmt.Errorf("making a registry client: %w", err)
 	}
-	return &Client{shared: s, credentials: creds, listing: listing, options: options, puller: puller, pusher: pusher}, nil
+	return &Client{shared: s, credentials: creds, listing: listing, options: options, pullers: &pullers{options: options, listing: listing}, pusher: pusher}, nil
 }
 
 // HTTPClient returns a client with the same rules for addresses, TLS and redirects, for

@@ -52,7 +52,7 @@ func (c *Client) Index(ctx context.Context, ref name.Digest) (v1.ImageIndex, err
 func (c *Client) open(ctx context.Context, ref name.Digest, doing string) (*remote.Descriptor, Manifest, error) {
 	opened, done := c.opening(ctx)
 	defer done()
-	desc, err := c.puller.Get(opened, ref)
+	desc, err := pulling(opened, c, ref.Context(), func(p *remote.Puller) (*remote.Descriptor, error) { return p.Get(opened, ref) })
 	if err != nil {
 		return nil, Manifest{}, reading(doing).outcome(ctx, err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/ibshafique/base-images/internal/pipeline"
@@ -28,7 +29,7 @@ type Manifest struct {
 func (c *Client) Head(ctx context.Context, ref name.Reference) (v1.Descriptor, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.limits.RequestTimeout.Std())
 	defer cancel()
-	desc, err := c.puller.Head(ctx, ref)
+	desc, err := pulling(ctx, c, ref.Context(), func(p *remote.Puller) (*v1.Descriptor, error) { return p.Head(ctx, ref) })
 	if err == nil {
 		return *desc, nil
 	}
@@ -50,7 +51,7 @@ func (c *Client) Manifest(ctx context.Context, ref name.Reference) (Manifest, er
 	ctx, cancel := context.WithTimeout(ctx, c.limits.RequestTimeout.Std())
 	defer cancel()
 	doing := "reading manifest " + Name(ref)
-	desc, err := c.puller.Get(ctx, ref)
+	desc, err := pulling(ctx, c, ref.Context(), func(p *remote.Puller) (*remote.Descriptor, error) { return p.Get(ctx, ref) })
 	if err != nil {
 		return Manifest{}, reading(doing).outcome(ctx, err)
 	}

@@ -97,7 +97,9 @@ func (c *Client) readReferrers(ctx context.Context, subject name.Digest) ([]json
 	ctx, cancel := context.WithTimeout(ctx, c.limits.RequestTimeout.Std())
 	defer cancel()
 	doing := "reading the referrers of " + Name(subject)
-	index, err := remote.Referrers(subject, remote.Reuse(c.puller), remote.WithContext(ctx))
+	index, err := pulling(ctx, c, subject.Context(), func(p *remote.Puller) (v1.ImageIndex, error) {
+		return remote.Referrers(subject, remote.Reuse(p), remote.WithContext(ctx))
+	})
 	if err != nil {
 		return nil, reading(doing).outcome(ctx, err)
 	}
@@ -122,6 +124,12 @@ func (l *listing) note(repository string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.repositories[repository] = struct{}{}
+}
+
+func (l *listing) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	clear(l.repositories)
 }
 
 func (l *listing) by(repo name.Repository) bool {

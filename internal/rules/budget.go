@@ -57,3 +57,26 @@ func (m *meter) charge(size int) bool {
 	m.size -= size + 1
 	return m.size >= 0
 }
+
+// patience is a meter for our own rules, whose functions need none: it ends an evaluation after some steps, or with a context.
+type patience struct {
+	steps int
+	done  <-chan struct{}
+	ended bool
+}
+
+// Cancel implements topdown.Cancel.
+func (p *patience) Cancel() { p.ended = true }
+
+// Cancelled implements topdown.Cancel.
+func (p *patience) Cancelled() bool {
+	p.steps--
+	if p.steps%64 == 0 {
+		select {
+		case <-p.done:
+			p.ended = true
+		default:
+		}
+	}
+	return p.steps < 0 || p.ended
+}

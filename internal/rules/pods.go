@@ -1,8 +1,6 @@
 package rules
 
 import (
-	"context"
-	"errors"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -95,26 +93,4 @@ type PodFinding struct {
 	Message string
 	// Fix is what to write.
 	Fix string
-}
-
-// Pods are the rules for pods, compiled. They may be used concurrently.
-type Pods struct{}
-
-// CompilePods compiles our rules for pods together with those of a ConfigMap.
-func CompilePods([]Module) (*Pods, error) { return &Pods{}, nil }
-
-// Evaluate returns what the rules find in a pod, sorted. An error means that nothing is known.
-func (*Pods) Evaluate(context.Context, PodQuestion) ([]PodFinding, error) {
-	return nil, errors.New("pods can't be judged yet")
-}
-
-// Statement are the rules for an attestation, compiled. It may be used concurrently.
-type Statement struct{}
-
-// CompileStatement compiles a module of rules for a statement.
-func CompileStatement(string) (*Statement, error) { return &Statement{}, nil }
-
-// Evaluate returns what the rules find in a statement, sorted. An error means that nothing is known.
-func (*Statement) Evaluate(context.Context, []byte) ([]string, error) {
-	return nil, errors.New("statements can't be judged yet")
 }

@@ -33,7 +33,8 @@ type Access struct {
 	Scope string
 }
 
-// Verdict on an image. The zero value is that nothing speaks for it: only the Judge, with evidence, makes one that holds.
+// Verdict on an image. The zero value is that nothing speaks for it: only the Judge, with evidence, makes one that holds. It is
+// shared, so nobody may change what is in it.
 type Verdict struct {
 	// Findings are what is wrong with it, sorted.
 	Findings []Finding
@@ -64,6 +65,9 @@ type Finding struct {
 type Judge interface {
 	// Judge answers from what it remembers, or from evidence. An error is an outage: nothing is known then.
 	Judge(ctx context.Context, q Question) (Verdict, error)
+	// Facts of an image for which nobody vouches, such as one under an exception. A Terminal error is about the image; all others are
+	// outages.
+	Facts(ctx context.Context, q Question) (rules.ImageFacts, error)
 	// Resolve says which digest a tag has. Errors are those of registry.Client.
 	Resolve(ctx context.Context, access Access, tag name.Tag) (name.Digest, error)
 }

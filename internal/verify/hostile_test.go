@@ -55,10 +55,12 @@ func TestWhatIsNotThereIsMissing(t *testing.T) {
 				for kind, way := range ways {
 					s := newStore(t, api)
 					tt.put(t, s, way.forge(w, s.ref.DigestStr()))
-					found, err := way.verify(t.Context(), newVerifier(t, w, limits.Signatures{}), s)
+					v := newVerifier(t, w, limits.Signatures{})
+					found, err := way.verify(t.Context(), v, s)
 					if got := fault(err); got != way.missing() || len(found) != 0 {
 						t.Errorf("%s, API %v: got %d, %s: %v", kind, api, len(found), got, err)
 					}
+					way.agrees(t, v, s, found, err)
 				}
 			}
 		})
@@ -89,10 +91,12 @@ func TestTheBadDontHideTheGood(t *testing.T) {
 				good := way.forge(w, s.ref.DigestStr())
 				forges := append(append(bad(w, good, 10), good, good), bad(w, good, 10)...)
 				way.put(t, s, forges...)
-				found, err := way.verify(t.Context(), newVerifier(t, w, limits.Signatures{}), s)
+				v := newVerifier(t, w, limits.Signatures{})
+				found, err := way.verify(t.Context(), v, s)
 				if err != nil || len(found) != 2 {
 					t.Errorf("API %v: got %d: %v", api, len(found), err)
 				}
+				way.agrees(t, v, s, found, err)
 			}
 		})
 	}

@@ -59,7 +59,10 @@ func ParseKey(raw []byte) (crypto.PublicKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	return key, checkKey(key)
+	if err := checkKey(key); err != nil {
+		return nil, err
+	}
+	return key, nil
 }
 
 func parseBlock(block *pem.Block) (key crypto.PublicKey, err error) {
@@ -84,9 +87,6 @@ func checkKey(key crypto.PublicKey) error {
 	case *ecdsa.PublicKey:
 		if k == nil || !slices.Contains([]elliptic.Curve{elliptic.P256(), elliptic.P384(), elliptic.P521()}, k.Curve) {
 			return errors.New("its curve is not one of P-256, P-384 and P-521")
-		}
-		if _, err := k.ECDH(); err != nil {
-			return errors.New("it is no point of its curve")
 		}
 		return nil
 	case *rsa.PublicKey:

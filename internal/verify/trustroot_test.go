@@ -50,10 +50,12 @@ func TestTheTrustRootDecides(t *testing.T) {
 				if tt.material != nil {
 					tt.material(w)
 				}
-				found, err := way.verify(t.Context(), newVerifier(t, w, limits.Signatures{}), s)
+				v := newVerifier(t, w, limits.Signatures{})
+				found, err := way.verify(t.Context(), v, s)
 				if got := fault(err); got != tt.want || (err == nil) != (len(found) == 1) {
 					t.Fatalf("%s: got %d, %s: %v", kind, len(found), got, err)
 				}
+				way.agrees(t, v, s, found, err)
 				if err == nil && ((found[0].LogIndex != nil) != tt.logged || (found[0].LogID != "") != tt.logged || found[0].SignedAt.IsZero()) {
 					t.Errorf("%s: got %+v", kind, found[0])
 				}

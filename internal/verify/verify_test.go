@@ -193,10 +193,12 @@ func TestWhatIsGoodIsEvidence(t *testing.T) {
 				s := newStore(t, api)
 				f := way.forge(w, s.ref.DigestStr())
 				way.put(t, s, f)
-				found, err := way.verify(t.Context(), newVerifier(t, w, limits.Signatures{}), s)
+				v := newVerifier(t, w, limits.Signatures{})
+				found, err := way.verify(t.Context(), v, s)
 				if err != nil || len(found) != 1 {
 					t.Fatalf("got %d: %v", len(found), err)
 				}
+				way.agrees(t, v, s, found, err)
 				e := found[0]
 				if e.Subject != s.ref.DigestStr() || e.Format != way.format || e.Identity != ourSubject || e.Issuer != ourIssuer {
 					t.Errorf("got %+v", e)
@@ -279,10 +281,12 @@ func TestWhatIsBadIsNoEvidence(t *testing.T) {
 			for kind, way := range ways {
 				s := newStore(t, true)
 				way.put(t, s, way.forge(w, s.ref.DigestStr()).with(tt.change))
-				found, err := way.verify(t.Context(), newVerifier(t, w, limits.Signatures{}), s)
+				v := newVerifier(t, w, limits.Signatures{})
+				found, err := way.verify(t.Context(), v, s)
 				if got := fault(err); got != tt.want || len(found) != 0 {
 					t.Errorf("%s: got %d, %s: %v", kind, len(found), got, err)
 				}
+				way.agrees(t, v, s, found, err)
 			}
 		})
 	}

@@ -72,7 +72,7 @@ func TestWhatCannotBeDecodedIsRefused(t *testing.T) {
 		"too many containers":                 {podKind, pod(corev1.PodSpec{Containers: many(maxParts + 1)}), "1025"},
 		"too many containers of all kinds and volumes": {podKind,
 			pod(corev1.PodSpec{Containers: many(400), InitContainers: many(200), EphemeralContainers: make([]corev1.EphemeralContainer, 224), Volumes: volumes(201)}), "1025"},
-		"more containers than memory is for": {podKind, `{"spec":{"containers":[null` + strings.Repeat(",null", maxValues) + `]}}`, "65537"},
+		"more containers than memory is for": {podKind, `{"spec":{"containers":[null` + strings.Repeat(",null", maxValues) + `]}}`, "16385 values"},
 		"depth":                              {podKind, strings.Repeat(`{"spec":`, 20_000), "decoding"},
 	}
 	for name, tt := range tests {
@@ -89,7 +89,7 @@ func TestWhatCannotBeDecodedIsRefused(t *testing.T) {
 }
 
 func TestWhatCanBeDecodedIs(t *testing.T) {
-	text := strings.Repeat(`,\"`, maxValues)
+	text := strings.Repeat(`,\"`, 3*maxValues)
 	tests := map[string]struct {
 		raw    string
 		images int
@@ -98,6 +98,7 @@ func TestWhatCanBeDecodedIs(t *testing.T) {
 		"a container without anything":       {`{"spec":{"containers":[{},null]}}`, 2},
 		"an image volume without reference":  {`{"spec":{"containers":[{}],"volumes":[{"image":{}},{"image":null},{}]}}`, 2},
 		"init containers alone":              {`{"spec":{"initContainers":[{}]}}`, 1},
+		"as many values as there may be":     {`{"later":[null` + strings.Repeat(",null", maxValues-2) + `],"spec":{"containers":[{}]}}`, 1},
 		"commas in text are not values":      {`{"metadata":{"annotations":{"a":"` + text + `"}},"spec":{"containers":[{}]}}`, 1},
 		"as many containers as there may be": {string(marshal(t, corev1.Pod{Spec: corev1.PodSpec{Containers: make([]corev1.Container, maxParts)}})), maxParts},
 		"a pod that is being deleted, of somebody, with annotations, is like any": {
