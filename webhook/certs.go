@@ -31,13 +31,13 @@ import (
 // Names of what config/webhook installs.
 const (
 	ServiceName       = "basewright-webhook"
-	ConfigurationName = "basewright-webhook"
+	ConfigurationName = "basewright-admission"
 	SecretName        = "basewright-webhook-certs"
 )
 
 const (
-	// passTimeout of one look at the certificates, with all requests.
-	passTimeout = 20 * time.Second
+	// certificatesTimeout of one look at the certificates, with all requests.
+	certificatesTimeout = 20 * time.Second
 	// lookEvery is how often they are looked at while nothing changes.
 	lookEvery = time.Hour
 	// lookSoon is how often while an authority is replaced.
@@ -114,7 +114,7 @@ func watch[T client.Object](ctl controller.Controller, from cache.Cache, object 
 
 // Reconcile takes over what the Secret has, renews what is about to end, and has apiservers trust it.
 func (c *Certificates) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, passTimeout)
+	ctx, cancel := context.WithTimeout(ctx, certificatesTimeout)
 	defer cancel()
 	secret := &corev1.Secret{}
 	err := c.reader.Get(ctx, types.NamespacedName{Namespace: c.namespace, Name: SecretName}, secret)
@@ -124,7 +124,7 @@ func (c *Certificates) Reconcile(ctx context.Context, _ reconcile.Request) (reco
 	if err != nil {
 		return reconcile.Result{}, fmt.Errorf("reading the Secret %s/%s: %w", c.namespace, SecretName, err)
 	}
-	held := c.hold(read(secret.Data))
+	held := c.hold(stockOf(secret.Data))
 	askers, err := c.askers(ctx)
 	if err != nil {
 		return reconcile.Result{}, err
