@@ -71,8 +71,8 @@ func SetUpCertificates(mgr ctrl.Manager, namespace string, clk clock.PassiveCloc
 	if err != nil {
 		return nil, fmt.Errorf("making the controller of certificates: %w", err)
 	}
-	err = errors.Join(mgr.Add(everywhere{own}), watch(ctl, own, &corev1.Secret{}),
-		watch(ctl, own, &admissionregistrationv1.ValidatingWebhookConfiguration{}), watch(ctl, own, &admissionregistrationv1.MutatingWebhookConfiguration{}))
+	err = errors.Join(mgr.Add(everywhere{own}), watchNamed(ctl, own, &corev1.Secret{}),
+		watchNamed(ctl, own, &admissionregistrationv1.ValidatingWebhookConfiguration{}), watchNamed(ctl, own, &admissionregistrationv1.MutatingWebhookConfiguration{}))
 	if err != nil {
 		return nil, fmt.Errorf("watching the certificates: %w", err)
 	}
@@ -105,8 +105,8 @@ type everywhere struct{ cache.Cache }
 
 func (everywhere) NeedLeaderElection() bool { return false }
 
-// watch makes a pass of any change: all that there is to do is done in each.
-func watch[T client.Object](ctl controller.Controller, from cache.Cache, object T) error {
+// watchNamed makes a pass of any change: all that there is to do is done in each.
+func watchNamed[T client.Object](ctl controller.Controller, from cache.Cache, object T) error {
 	return ctl.Watch(source.Kind(from, object, handler.TypedEnqueueRequestsFromMapFunc(func(context.Context, T) []reconcile.Request {
 		return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: SecretName}}}
 	})))

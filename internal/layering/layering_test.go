@@ -71,10 +71,11 @@ var allowed = map[string][]string{
 	"cmd/worker":   {"internal/pipeline", "internal/worker"},
 	"test/policy":  {},
 	// Tools of development use the product from outside.
-	"hack/demo":      {"hack/publish"},
-	"hack/inventory": {"api/v1alpha1"},
-	"hack/publish":   {},
-	"hack/sandbox":   {},
+	"hack/demo":        {"hack/publish"},
+	"hack/idlewebhook": {},
+	"hack/inventory":   {"api/v1alpha1"},
+	"hack/publish":     {},
+	"hack/sandbox":     {},
 	// A Sigstore for tests: nothing of the product imports it.
 	"internal/sigstoretest": {},
 }

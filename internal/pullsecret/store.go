@@ -20,8 +20,8 @@ import (
 const (
 	// defaultSize of what a Store remembers.
 	defaultSize = 1000
-	// maxSecrets of one pod.
-	maxSecrets = 64
+	// MaxSecrets of one pod.
+	MaxSecrets = 32
 )
 
 // Secret is one version of a secret that a pod names. A secret that does not exist has no UID.
@@ -89,9 +89,8 @@ func New(o Options) (*Store, error) {
 // version of a secret is read once. As with the kubelet, a secret that does not exist is passed over; so a pod all of whose
 // secrets are missing is one without.
 func (s *Store) Access(secrets []Secret, load Load) (client *registry.Client, scope string, err error) {
-	if len(secrets) > maxSecrets {
-		return nil, "", pipeline.Terminalf(pipeline.ReasonRegistryCredentials,
-			"imagePullSecrets names %d Secrets: name at most %d", len(secrets), maxSecrets)
+	if err := CheckNumber(len(secrets)); err != nil {
+		return nil, "", err
 	}
 	key, some := keyOf(secrets)
 	if !some {
@@ -102,6 +101,14 @@ func (s *Store) Access(secrets []Secret, load Load) (client *registry.Client, sc
 		known = s.add(key, secrets, load)
 	}
 	return known.client, known.scope, nil
+}
+
+// CheckNumber refuses pods that name more than MaxSecrets: each is looked up.
+func CheckNumber(secrets int) error {
+	if secrets <= MaxSecrets {
+		return nil
+	}
+	return pipeline.Terminalf(pipeline.ReasonRegistryCredentials, "imagePullSecrets names %d Secrets: name at most %d", secrets, MaxSecrets)
 }
 
 func (s *Store) add(key [sha256.Size]byte, secrets []Secret, load Load) access {

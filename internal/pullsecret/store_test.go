@@ -113,7 +113,7 @@ func TestClientsAreBounded(t *testing.T) {
 }
 
 func TestTooManySecretsAreRefused(t *testing.T) {
-	_, _, err := newStore(t, Options{}).Access(make([]Secret, maxSecrets+1), noLoad)
+	_, _, err := newStore(t, Options{}).Access(make([]Secret, MaxSecrets+1), noLoad)
 	if f, ok := errors.AsType[*pipeline.Terminal](err); !ok || f.Reason != pipeline.ReasonRegistryCredentials {
 		t.Errorf("got %v", err)
 	}

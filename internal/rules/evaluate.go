@@ -72,7 +72,7 @@ func (s subject) room() error {
 func (s subject) within(ctx context.Context, b Budget, evaluate func(*meter) error) error {
 	m := b.meter()
 	done := make(chan error, 1)
-	go func() { done <- evaluate(m) }()
+	go func() { done <- guarded(func() error { return evaluate(m) }) }()
 	limit := time.NewTimer(b.Time)
 	defer limit.Stop()
 	select {

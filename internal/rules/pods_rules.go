@@ -166,10 +166,12 @@ func (p *Pods) Evaluate(ctx context.Context, q PodQuestion) ([]PodFinding, error
 // judge asks our rules.
 func (p *Pods) judge(ctx context.Context, in *podInput) (all []PodFinding, err error) {
 	limit := &patience{steps: ownSteps, done: ctx.Done()}
-	err = p.own.ask(p.own.query(limit, in.value()).WithStore(noData{}), func(_ rule, v ast.Value) error {
-		f, err := ownFinding(v)
-		all = append(all, f)
-		return err
+	err = guarded(func() error {
+		return p.own.ask(p.own.query(limit, in.value()).WithStore(noData{}), func(_ rule, v ast.Value) error {
+			f, err := ownFinding(v)
+			all = append(all, f)
+			return err
+		})
 	})
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("judging a pod: %w", context.Cause(ctx))
@@ -185,11 +187,18 @@ func (p *Pods) added(ctx context.Context, in *podInput) ([]PodFinding, error) {
 	if err := podRules.room(); err != nil {
 		return nil, err
 	}
-	if err := in.all(); err != nil {
+	// Made here: what is left behind must not read what belongs to the caller.
+	var input ast.Value
+	err := guarded(func() error {
+		err := in.all()
+		input = in.value()
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
-	input, found := in.value(), new([]PodFinding)
-	err := podRules.within(ctx, extraBudget, func(m *meter) error {
+	found := new([]PodFinding)
+	err = podRules.within(ctx, extraBudget, func(m *meter) error {
 		return p.extra.ask(p.extra.query(m, input).WithStore(noData{}), func(r rule, v ast.Value) error {
 			f, err := podRules.podFinding(r, v)
 			*found = append(*found, f)

@@ -26,7 +26,7 @@ var words = func() map[string]*ast.Term {
 		appArmorAnnotations parameters field kind name types volume added hostNetwork hostPID hostIPC hostUsers runAsNonRoot
 		runAsUser seccompProfile appArmorProfile seLinuxOptions type user role hostProcess privileged allowPrivilegeEscalation
 		readOnlyRootFilesystem procMount dropped hostPorts port hosts host value limits image known uid labels age shells
-		users min max serviceAccountToken requiredLimits noImageShells imageLabels imageMaxAge metadata spec namespace version
+		users min max serviceAccountToken requiredLimits noImageShells imageLabels imageMaxAge metadata spec path namespace version
 		Restricted Baseline RuntimeDefault Localhost ALL NET_BIND_SERVICE init regular ephemeral cpu memory None Found
 		Forbid Explicit Allow Default 65532
 	`) {
@@ -234,6 +234,7 @@ func value(v any) (*ast.Term, error) {
 
 // rest adds what only others' rules ask for.
 func (in *podInput) rest(o *members) {
+	o.text("path", in.Path)
 	o.text("kind", in.Kind)
 	o.text("namespace", in.Namespace)
 	o.text("version", fmt.Sprintf("1.%d", in.minor))

@@ -44,17 +44,12 @@ func (p program) query(m topdown.Cancel, input ast.Value) *topdown.Query {
 
 // ask gives everything that rules find to found, sorted by rule, so that the ones that are kept and the message of an error
 // are the same every time.
-func (p program) ask(query *topdown.Query, found func(rule, ast.Value) error) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("evaluating the rules: %v", r)
-		}
-	}()
+func (p program) ask(query *topdown.Query, found func(rule, ast.Value) error) error {
 	if p.err != nil {
 		return fmt.Errorf("evaluating the rules: %w", p.err)
 	}
 	answered := false
-	err = query.Iter(context.Background(), func(answer topdown.QueryResult) error {
+	err := query.Iter(context.Background(), func(answer topdown.QueryResult) error {
 		answered = true
 		return p.read(answer, found)
 	})
@@ -104,4 +99,14 @@ func (p program) failed(err error) error {
 		return err
 	}
 	return fmt.Errorf("evaluating the rules: %w", err)
+}
+
+// guarded makes an error of a panic.
+func guarded(evaluate func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("evaluating the rules: %v", r)
+		}
+	}()
+	return evaluate()
 }

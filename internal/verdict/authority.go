@@ -153,11 +153,19 @@ func (r *request) covered(ctx context.Context, a imagepolicy.Authority, want ima
 		pending = append(pending, beside(func() (testimony, error) { return r.attested(ctx, a, want, c) }))
 	}
 	parts, err := all(pending)
-	missing := func(f Finding) bool { return f.Reason == pipeline.ReasonAttestationMissing }
-	if err == nil && len(parts.findings) > 0 && !slices.ContainsFunc(parts.findings, func(f Finding) bool { return !missing(f) }) {
-		return t, nil
+	if none := count(parts.findings, pipeline.ReasonAttestationMissing); none == len(im.children) {
+		return t, nil // that the whole has none, or a bad one, says it shorter
 	}
 	return parts, err
+}
+
+func count(findings []Finding, reason string) (n int) {
+	for _, f := range findings {
+		if f.Reason == reason {
+			n++
+		}
+	}
+	return n
 }
 
 // attested asks for an attestation that says what is wanted.

@@ -145,7 +145,7 @@ func (c *Cache) Judge(ctx context.Context, q Question) (Verdict, error) {
 	}
 	trust, err := c.trust()
 	if err != nil {
-		return Verdict{}, fmt.Errorf("verifying %s: %w", registry.Name(q.Image), err)
+		return Verdict{}, outage(fmt.Errorf("verifying %s: %w", registry.Name(q.Image), err))
 	}
 	k := key{imageKey: c.imageKey(q), policy: q.Policy.Hash, trust: trust}
 	if a, ok := c.verdicts.recall(k); ok {
@@ -161,7 +161,7 @@ func (q Question) check() error {
 	case q.Policy == nil || q.Access.Client == nil || q.Image.DigestStr() == "":
 		return pipeline.Transientf(pipeline.ReasonInternalError, "a question has no image, no policy or no registry")
 	case q.Policy.NotReady != nil:
-		return fmt.Errorf("%s %s is not ready: %w", q.Policy.Kind, q.Policy.Name, q.Policy.NotReady)
+		return outage(fmt.Errorf("%s %s is not ready: %w", q.Policy.Kind, q.Policy.Name, q.Policy.NotReady))
 	case q.Policy.Hash == "" || len(q.Policy.Authorities) == 0:
 		return pipeline.Transientf(pipeline.ReasonInternalError, "%s %s asks for nothing", q.Policy.Kind, q.Policy.Name)
 	}
@@ -205,7 +205,7 @@ func (c *Cache) judge(ctx context.Context, q Question, k imageKey, s *steps) (Ve
 		err = pipeline.Transientf(pipeline.ReasonInternalError, "verifying %s: there is neither evidence nor anything wrong", registry.Name(q.Image))
 	}
 	if err != nil {
-		return Verdict{}, err
+		return Verdict{}, outage(err)
 	}
 	return v, nil
 }
@@ -233,7 +233,8 @@ func (c *Cache) Facts(ctx context.Context, q Question) (rules.ImageFacts, error)
 		defer release()
 		r, end := c.request(q, k, h, s)
 		defer end()
-		return r.facts(ctx, func() (*image, error) { return r.look(ctx, q.Image) })
+		facts, err := r.facts(ctx, func() (*image, error) { return r.look(ctx, q.Image) })
+		return facts, unlessViolation(err)
 	})
 	c.observer.Looked(look)
 	return facts, err

@@ -50,6 +50,22 @@ func violation(err error) (Finding, bool) {
 	return Finding{Reason: t.Reason, Message: err.Error(), Fix: fix}, known
 }
 
+// outage is err, by which nobody takes it for a verdict: what is Terminal beside violations is the fault of a setting.
+func outage(err error) error {
+	t, ok := errors.AsType[*pipeline.Terminal](err)
+	if !ok {
+		return err
+	}
+	return &pipeline.Transient{Reason: t.Reason, Err: errors.New(err.Error())}
+}
+
+func unlessViolation(err error) error {
+	if _, ok := violation(err); ok {
+		return err
+	}
+	return outage(err)
+}
+
 // by says in a finding who was asked, for what, and the command that asks.
 func (f Finding) by(command string, who ...string) Finding {
 	words := slices.DeleteFunc(append(slices.Clone(who), f.Message), func(s string) bool { return s == "" })

@@ -36,7 +36,7 @@ func (c *Cache) resolved(ctx context.Context, k tagKey, access Access, tag name.
 		defer release()
 		m, err := (&source{client: access.Client, host: h, steps: s, clock: c.clock}).Manifest(ctx, tag)
 		if err != nil {
-			return "", err
+			return "", unlessViolation(err)
 		}
 		digest := m.Digest.String()
 		if len(m.Raw) <= manifestBytes {

@@ -56,8 +56,7 @@ deny contains finding("apparmor", field, why, "use RuntimeDefault or Localhost, 
 
 deny contains finding("apparmor", annotation.field, why, "use runtime/default or localhost/…, or remove the annotation") if {
 	some annotation in input.appArmorAnnotations
-	not annotation.value in {"", "runtime/default"}
-	not startswith(annotation.value, "localhost/")
+	not allowed_apparmor(annotation)
 	why := sprintf("the AppArmor profile is %q, but only runtime/default and localhost/… are allowed", [shown(annotation.value)])
 }
 

@@ -33,6 +33,10 @@ dropped(container) := sprintf("only %s is", [shown(concat(", ", container.droppe
 
 dropped(container) := "nothing is" if not container.dropped
 
+allowed_apparmor(annotation) if annotation.value in {"", "runtime/default"}
+
+allowed_apparmor(annotation) if startswith(annotation.value, "localhost/")
+
 seccomp_types := {"RuntimeDefault", "Localhost"}
 
 forbidden_seccomp(type) := sprintf("the seccomp profile is %q, but only RuntimeDefault and Localhost are allowed", [shown(type)])
