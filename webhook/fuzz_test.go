@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	admissionv1 "k8s.io/api/admission/v1"
@@ -40,7 +41,7 @@ func bare(t testing.TB, mutating bool) *Handler {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &Reviewer{Policies: nothing{}, Cluster: nothing{}, Judge: panics{}, References: client, Clock: clock.RealClock{}}
+	r := &Reviewer{Policies: nothing{}, Cluster: nothing{}, Judge: panics{}, References: client, Budget: time.Minute, Clock: clock.RealClock{}}
 	return &Handler{reviewer: r, mutating: mutating, recorder: &recorder{policies: nothing{}}}
 }
 

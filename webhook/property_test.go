@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	corev1 "k8s.io/api/core/v1"
@@ -116,7 +117,7 @@ func TestWhateverFailsInsideTheAnswerIsNeverAllow(t *testing.T) {
 			}
 			t.Run(place+": "+name, func(t *testing.T) {
 				b := broken{world: w, place: place, way: way}
-				r := &Reviewer{Policies: b, Cluster: b, Judge: b, References: b, Clock: w.reviewer().Clock}
+				r := &Reviewer{Policies: b, Cluster: b, Judge: b, References: b, Budget: time.Minute, Clock: w.reviewer().Clock}
 				for _, mutating := range []bool{false, true} {
 					h := &Handler{reviewer: r, mutating: mutating, recorder: &recorder{policies: w}}
 					got := h.Handle(w.ctx(t), request(t, pod(tagged), nil))

@@ -285,7 +285,7 @@ func (w *world) policy(t testing.TB, policyName string, change ...func(*v1alpha1
 }
 
 func (w *world) reviewer() *Reviewer {
-	return &Reviewer{Policies: w, Cluster: w.cluster, Judge: w.judge, References: w.client, Clock: clock.RealClock{}}
+	return &Reviewer{Policies: w, Cluster: w.cluster, Judge: w.judge, References: w.client, Budget: 8 * time.Second, Clock: clock.RealClock{}}
 }
 
 func (w *world) handler(mutating bool) *Handler {

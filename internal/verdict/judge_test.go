@@ -129,10 +129,26 @@ func TestAttestations(t *testing.T) {
 	index, children := w.pushedIndex(t, linux("amd64"), linux("arm64"))
 	w.sign(t, ours, append(children, index)...)
 	const all, some, whole, old, foreign = "https://x/all", "https://x/some", "https://x/whole", "https://x/whole", "https://x/foreign"
+	const twice, severe = "https://x/twice", "https://x/severe"
 	w.attest(t, ours, all, `{}`, children...)
 	w.attest(t, ours, some, `{}`, children[0])
 	w.attest(t, ours, whole, `{}`, index)
 	w.attest(t, theirs, foreign, `{}`, index)
+	w.attest(t, ours, twice, `{"severity":"low"}`, index)
+	w.attest(t, ours, twice, `{"severity":"high"}`, index)
+	w.attest(t, ours, severe, `{"severity":"high"}`, index)
+	ruled := func(source string) func(*imagepolicy.Attestation) {
+		return func(a *imagepolicy.Attestation) {
+			var err error
+			if a.Rules, err = rules.CompileStatement("package x\n\n" + source); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	notSevere := ruled(`deny contains msg if {
+	input.predicate.severity == "high"
+	msg := "it is too severe"
+}`)
 	asked := func(predicateType string, change func(*imagepolicy.Attestation)) func(*imagepolicy.Authority) {
 		return func(a *imagepolicy.Authority) {
 			want := imagepolicy.Attestation{Name: "attestations[0]", PredicateType: predicateType, Verifier: w.verifier(t, ours), Flags: []string{"--x=y z"}}
@@ -147,13 +163,19 @@ func TestAttestations(t *testing.T) {
 		want   []string
 		says   string
 	}{
-		"of each image":                     {asked(all, nil), []string{}, ""},
-		"of one image of two":               {asked(some, nil), []string{"AttestationMissing"}, ours + ": attestations[0]: linux/arm64: "},
-		"of the index":                      {asked(whole, nil), []string{}, ""},
-		"of another type":                   {asked("https://x/al", nil), []string{"AttestationMissing"}, "https://x/al"},
-		"by somebody else":                  {asked(foreign, nil), []string{"IdentityMismatch"}, theirs},
-		"young enough":                      {asked(old, func(a *imagepolicy.Attestation) { a.MaxAge = 2 * time.Hour }), []string{}, ""},
-		"too old":                           {asked(old, func(a *imagepolicy.Attestation) { a.MaxAge = time.Minute }), []string{"AttestationRejected"}, "ago; it may be 1m old"},
+		"of each image":                  {asked(all, nil), []string{}, ""},
+		"of one image of two":            {asked(some, nil), []string{"AttestationMissing"}, ours + ": attestations[0]: linux/arm64: "},
+		"of the index":                   {asked(whole, nil), []string{}, ""},
+		"of another type":                {asked("https://x/al", nil), []string{"AttestationMissing"}, "https://x/al"},
+		"by somebody else":               {asked(foreign, nil), []string{"IdentityMismatch"}, theirs},
+		"young enough":                   {asked(old, func(a *imagepolicy.Attestation) { a.MaxAge = 2 * time.Hour }), []string{}, ""},
+		"too old":                        {asked(old, func(a *imagepolicy.Attestation) { a.MaxAge = time.Minute }), []string{"AttestationRejected"}, "ago; it may be 1m old"},
+		"one of two says what is wanted": {asked(twice, notSevere), []string{}, ""},
+		"it says something else":         {asked(severe, notSevere), []string{"AttestationRejected"}, "it is too severe"},
+		"rules that can't be evaluated": {asked(severe, ruled(`deny contains msg if {
+	some i in numbers.range(1, 100000000)
+	msg := sprintf("%d", [i])
+}`)), []string{"AttestationRejected"}, ""},
 		"one that is there, one that isn't": {func(a *imagepolicy.Authority) { asked(all, nil)(a); asked("https://x/none", nil)(a) }, []string{"AttestationMissing"}, "https://x/none"},
 		"and no signature": {func(a *imagepolicy.Authority) {
 			asked(all, nil)(a)
