@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -185,13 +186,7 @@ func (c *Cluster) secret(ctx context.Context, namespace, name string) (pullsecre
 
 // accountSecrets are those of the ServiceAccount, as its admission plugin gives them to pods that name none themselves.
 func (c *Cluster) accountSecrets(ctx context.Context, namespace string, spec *corev1.PodSpec) ([]corev1.LocalObjectReference, error) {
-	account := spec.ServiceAccountName
-	if account == "" {
-		account = spec.DeprecatedServiceAccount
-	}
-	if account == "" {
-		account = "default"
-	}
+	account := cmp.Or(spec.ServiceAccountName, "default")
 	if names, ok := c.accounts.get(namespace, account); ok {
 		return names, nil
 	}

@@ -49,10 +49,9 @@ func TestWhatTheWatchesKnowIsAskedOfNobody(t *testing.T) {
 			t.Error(diff, err)
 		}
 		for desc, spec := range map[string]*corev1.PodSpec{
-			"a pod's secrets":           podWith("x", "regcred", "old"),
-			"those of its account":      podWith(""),
-			"an account without":        podWith("bare"),
-			"by the account's old name": {DeprecatedServiceAccount: "bare"},
+			"a pod's secrets":      podWith("x", "regcred", "old"),
+			"those of its account": podWith(""),
+			"an account without":   podWith("bare"),
 		} {
 			if _, err := c.Access(t.Context(), "team", spec); err != nil {
 				t.Errorf("%s: %v", desc, err)

@@ -73,7 +73,7 @@ func admit(mgr ctrl.Manager, cfg *config.Webhook, out outside, policies *webhook
 	}
 	o := webhook.Options{
 		Policies: policies, Cluster: cluster, Judge: judge, References: out.client,
-		LogAllowed: cfg.Admission.LogAllowed, Metrics: counted, Clock: clock.RealClock{},
+		LogAllowed: cfg.Admission.LogAllowed, Budget: cfg.Limits.Admission.Timeout.Std(), Metrics: counted, Clock: clock.RealClock{},
 	}
 	o.Unmatched, o.AllowUnmatched = unmatched(cfg.Admission.UnmatchedImages)
 	return webhook.SetUp(mgr, o)
