@@ -202,7 +202,7 @@ func TestTheDeployment(t *testing.T) {
 	if len(pod.TopologySpreadConstraints) != 2 || pod.PriorityClassName != "basewright-webhook" {
 		t.Errorf("got %+v, %s", pod.TopologySpreadConstraints, pod.PriorityClassName)
 	}
-	// 10 s of drain, 10 s for requests under way, 5 s for the rest: cmd/webhook.
+	// 10 s of drain, 5 s for what is written at the end, 10 s for requests under way: cmd/webhook.
 	if grace := time.Duration(*pod.TerminationGracePeriodSeconds) * time.Second; grace < 30*time.Second {
 		t.Errorf("it is killed after %s", grace)
 	}
