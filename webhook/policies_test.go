@@ -280,6 +280,33 @@ func TestAPolicyThatIsGoneIsNotInForce(t *testing.T) {
 	}
 }
 
+// Nobody may have looked between one policy and the next of the same name.
+func TestAPolicyThatTakesTheNameOfAnotherDoesNotTakeItsPlace(t *testing.T) {
+	w := newPolicyWorld(t, goodPolicy())
+	w.next()
+	w.remove(goodPolicy())
+	again := goodPolicy(noIdentities)
+	again.UID = "another"
+	w.apply(again)
+	w.next()
+	if p := w.only(); p.NotReady == nil {
+		t.Errorf("got %+v", p)
+	}
+}
+
+func TestAPolicyThatWasNeverGoodRefusesWhatItIsForNow(t *testing.T) {
+	w := newPolicyWorld(t, goodPolicy(noIdentities, func(s *v1alpha1.ImageAdmissionPolicySpec) { s.Images = []string{"registry.example/other"} }))
+	w.next()
+	if found := w.inForce(); len(found) > 0 {
+		t.Fatalf("got %v", namesOf(found))
+	}
+	w.change("team", func(s *v1alpha1.ImageAdmissionPolicySpec) { s.Images = goodPolicy().Spec.Images })
+	w.next()
+	if p := w.only(); p.NotReady == nil || p.Generation != 2 {
+		t.Errorf("got %+v", p)
+	}
+}
+
 func TestAtRestNoPolicyIsWritten(t *testing.T) {
 	w := newPolicyWorld(t, goodPolicy(withRules, func(s *v1alpha1.ImageAdmissionPolicySpec) { s.Identities[0].Issuer = "http://issuer.example" }), rulesOf(goodRules))
 	broken := goodPolicy(noIdentities)
@@ -343,7 +370,8 @@ func TestAWriteThatFailsIsTriedAgain(t *testing.T) {
 }
 
 func TestCounts(t *testing.T) {
-	w := newPolicyWorld(t, goodPolicy(), foreignPolicy("theirs", 1, foreignSpec(foreignKeyless)))
+	// They have the same name, and only one has a place for counts.
+	w := newPolicyWorld(t, goodPolicy(), foreignPolicy("team", 1, foreignSpec(foreignKeyless)))
 	w.kind.there = true
 	w.next()
 	var all sync.WaitGroup
@@ -439,9 +467,11 @@ func (w *policyWorld) ownRevision(name string, revision int64, k any) *appsv1.Co
 func TestTheNewestVersionThatCompilesIsInForce(t *testing.T) {
 	good := kept{Generation: 3, Spec: goodPolicy().Spec}
 	w := newPolicyWorld(t, goodPolicy(noIdentities))
-	stranger := w.ownRevision("policy-d", 9, good)
+	others := good
+	others.Generation = 9
+	stranger := w.ownRevision("policy-d", 9, others)
 	stranger.OwnerReferences[0].UID = "somebody"
-	elsewhere := w.ownRevision("policy-e", 9, good)
+	elsewhere := w.ownRevision("policy-e", 9, others)
 	elsewhere.Namespace = "shop"
 	older := good
 	older.Generation = 2

@@ -248,3 +248,24 @@ func TestGlobsMatchAtLeastWhatPolicyControllerMatches(t *testing.T) {
 		t.Errorf("only %d match", matched)
 	}
 }
+
+func TestAFieldThatNobodyKnowsIsNotIgnored(t *testing.T) {
+	const images = `{"metadata":{"name":"x","generation":3},"spec":{"images":[{"glob":"a.example/**"}]`
+	for desc, tt := range map[string]struct {
+		document string
+		good     bool
+	}{
+		"all known":        {images + `,"mode":"warn"}}`, true},
+		"one that is not":  {images + `,"more":1}}`, false},
+		"one further down": {images + `,"authorities":[{"keyless":{"more":1}}]}}`, false},
+		"of another type":  {images + `,"mode":1}}`, false},
+	} {
+		o, err := DecodeCluster([]byte(tt.document))
+		if (err == nil) != tt.good || o.Name != "x" || o.Generation != 3 || len(o.Spec.Images) != 1 {
+			t.Errorf("%s: got %+v (%v)", desc, o, err)
+		}
+	}
+	if o, err := DecodeCluster([]byte("x")); err == nil || o == nil {
+		t.Errorf("nonsense: got %v (%v)", o, err)
+	}
+}

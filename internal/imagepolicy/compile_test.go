@@ -139,6 +139,13 @@ func TestWhatAnObjectLeavesOutIsAsTheAPISays(t *testing.T) {
 	}
 }
 
+// What somebody else has signed without a key has a time, whatever the key has.
+func TestAnIdentityBesideAKeyHasAnAge(t *testing.T) {
+	compiled(t, Input{Object: changed(keyed(v1alpha1.SigningKey{PublicKey: publicKey, TransparencyLog: v1alpha1.LogIgnored}), func(s *spec) {
+		s.Attestations = []v1alpha1.RequiredAttestation{{PredicateType: "x", Identities: good().Spec.Identities, MaxAge: &metav1.Duration{Duration: time.Hour}}}
+	})})
+}
+
 func TestKeys(t *testing.T) {
 	secret := v1alpha1.KeySecretReference{Name: "platform", Key: "cosign.pub"}
 	tests := map[string]struct {

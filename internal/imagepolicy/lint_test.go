@@ -44,6 +44,7 @@ func TestWhatLooksUnintendedIsAWarning(t *testing.T) {
 		"an open end of a choice":          {subject(`a@b|https://github\.com/team/.*`), []string{end}},
 		"an open end without dots":         {subject(`https://github\.com/team/[^@]*`), []string{end}},
 		"an open end that is counted":      {subject(`https://github\.com/team/.{3,}`), []string{end}},
+		"a last segment":                   {subject(`https://github\.com/team/x@refs/heads/[^/]+`), nil},
 		"an open beginning":                {subject(`.*@example\.com`), []string{begin}},
 		"an open beginning and end":        {subject(`.*team.*`), []string{begin, end}},
 		"a dot and an open end":            {subject(`https://github.com/team/.*`), []string{dot, end}},
