@@ -28,7 +28,8 @@ type ClusterInput struct {
 
 // CompileCluster makes a Policy of a ClusterImagePolicy. What it asks for and is not supported makes an error that names all of it: a
 // policy that is honoured in part would let in what it is there to refuse.
-func CompileCluster(in ClusterInput) (*Policy, []string, error) {
+func CompileCluster(in ClusterInput) (p *Policy, warnings []string, err error) {
+	defer survive(&p, &err)
 	c := newClusterCompiler(in)
 	c.unsupported()
 	c.validate()

@@ -59,10 +59,11 @@ type Trust struct {
 
 // Compile makes a Policy. The warnings are about what is good and looks unintended, also if there is an error, which is Terminal, its
 // cause an *InvalidError with every problem.
-func Compile(in Input) (*Policy, []string, error) {
+func Compile(in Input) (p *Policy, warnings []string, err error) {
+	defer survive(&p, &err)
 	c := newCompiler(in)
 	c.compile()
-	warnings := c.lint()
+	warnings = c.lint()
 	if err := c.err(pipeline.ReasonPolicyInvalid); err != nil {
 		return nil, warnings, err
 	}

@@ -54,6 +54,13 @@ func (p *problems) err(reason string) error {
 	return &pipeline.Terminal{Reason: reason, Err: &InvalidError{Fields: p.list}}
 }
 
+// survive makes an error of a defect, which must not end the process of whoever compiles all policies.
+func survive(p **Policy, err *error) {
+	if r := recover(); r != nil {
+		*p, *err = nil, pipeline.Terminalf(pipeline.ReasonInternalError, "compiling the policy has a defect: %s", truncate(fmt.Sprint(r), maxProblem))
+	}
+}
+
 // truncate keeps messages within bounds, and whole characters whole.
 func truncate(s string, most int) string {
 	if len(s) <= most {
