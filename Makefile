@@ -21,7 +21,7 @@ help: ## Show this help.
 	  /^##@/ { printf "\n%s\n", substr($$0, 5) }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: sandbox bin/linux-amd64/operator bin/linux-amd64/worker $(PROBES) ## Bring up the sandbox, install the operator, build the images of images/base, show and verify them.
+demo: sandbox bin/linux-amd64/operator bin/linux-amd64/worker bin/linux-amd64/webhook $(PROBES) ## Bring up the sandbox, install everything, build the images of images/base, verify them, run a signed pod and have an unsigned one refused.
 	@bin/sandbox build cosign cosign3
 	@go build -o bin/demo ./hack/demo
 	@bin/demo run
@@ -58,11 +58,21 @@ test-e2e: sandbox binaries ## Run the end-to-end tests in the sandbox.
 	@bin/sandbox build cosign cosign3
 	@go build -o bin/demo ./hack/demo
 	@bin/demo install
-	go test -tags=e2e -count=1 -timeout=40m -parallel=6 -v ./test/e2e/...
+	go test -tags=e2e -count=1 -timeout=50m -parallel=6 -v ./test/e2e/...
 
 .PHONY: bench
-bench: ## Run the benchmarks.
-	go test -run='^$$' -bench=. -benchmem ./internal/... ./controllers/...
+bench: bench-unit bench-admission ## Run the benchmarks: of the packages, then of admission in the sandbox.
+
+.PHONY: bench-unit
+bench-unit: ## Run the benchmarks of the packages.
+	go test -run='^$$' -bench=. -benchmem ./internal/... ./controllers/... ./webhook/...
+
+.PHONY: bench-admission
+bench-admission: sandbox binaries ## Measure admission through the apiserver of the sandbox, beside no webhook and one that does nothing.
+	@bin/sandbox build cosign cosign3
+	@go build -o bin/demo ./hack/demo
+	@bin/demo install
+	go test -tags=e2e -count=1 -timeout=20m -run='^$$' -bench=Admission -benchtime=1x ./test/e2e
 
 .PHONY: bench-scale
 bench-scale: bin/sandbox ## Measure a restart with 5,000 images at rest, on a real apiserver (minutes).

@@ -36,8 +36,8 @@ const (
 )
 
 const (
-	// passTimeout of one look at the certificates, with all requests.
-	passTimeout = 20 * time.Second
+	// certificatesTimeout of one look at the certificates, with all requests.
+	certificatesTimeout = 20 * time.Second
 	// lookEvery is how often they are looked at while nothing changes.
 	lookEvery = time.Hour
 	// lookSoon is how often while an authority is replaced.
@@ -71,8 +71,8 @@ func SetUpCertificates(mgr ctrl.Manager, namespace string, clk clock.PassiveCloc
 	if err != nil {
 		return nil, fmt.Errorf("making the controller of certificates: %w", err)
 	}
-	err = errors.Join(mgr.Add(everywhere{own}), watch(ctl, own, &corev1.Secret{}),
-		watch(ctl, own, &admissionregistrationv1.ValidatingWebhookConfiguration{}), watch(ctl, own, &admissionregistrationv1.MutatingWebhookConfiguration{}))
+	err = errors.Join(mgr.Add(everywhere{own}), watchNamed(ctl, own, &corev1.Secret{}),
+		watchNamed(ctl, own, &admissionregistrationv1.ValidatingWebhookConfiguration{}), watchNamed(ctl, own, &admissionregistrationv1.MutatingWebhookConfiguration{}))
 	if err != nil {
 		return nil, fmt.Errorf("watching the certificates: %w", err)
 	}
@@ -105,8 +105,8 @@ type everywhere struct{ cache.Cache }
 
 func (everywhere) NeedLeaderElection() bool { return false }
 
-// watch makes a pass of any change: all that there is to do is done in each.
-func watch[T client.Object](ctl controller.Controller, from cache.Cache, object T) error {
+// watchNamed makes a pass of any change: all that there is to do is done in each.
+func watchNamed[T client.Object](ctl controller.Controller, from cache.Cache, object T) error {
 	return ctl.Watch(source.Kind(from, object, handler.TypedEnqueueRequestsFromMapFunc(func(context.Context, T) []reconcile.Request {
 		return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: SecretName}}}
 	})))
@@ -114,7 +114,7 @@ func watch[T client.Object](ctl controller.Controller, from cache.Cache, object 
 
 // Reconcile takes over what the Secret has, renews what is about to end, and has apiservers trust it.
 func (c *Certificates) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, passTimeout)
+	ctx, cancel := context.WithTimeout(ctx, certificatesTimeout)
 	defer cancel()
 	secret := &corev1.Secret{}
 	err := c.reader.Get(ctx, types.NamespacedName{Namespace: c.namespace, Name: SecretName}, secret)

@@ -4,7 +4,7 @@ package v1alpha1
 // kstatus asks.
 const (
 	// ConditionReady on a BaseImage: the tags point to an image that was built from the present spec
-	// by the newest build that was due.
+	// by the newest build that was due. On an ImageAdmissionPolicy: pods are admitted by the present spec.
 	ConditionReady = "Ready"
 	// ConditionResolved on a BaseImage: the last look at its source and upstream images found them. False says why
 	// not; what was promoted before stays good.
@@ -75,6 +75,8 @@ const (
 	ReasonTimedOut = "TimedOut"
 	// ReasonScheduleInvalid: spec.schedule or spec.timeZone can't be read.
 	ReasonScheduleInvalid = "ScheduleInvalid"
+	// ReasonInForce: pods are admitted by the present version of a policy.
+	ReasonInForce = "InForce"
 	// ReasonConflict: an object with the name of one of ours belongs to somebody else.
 	ReasonConflict = "NameConflict"
 )

@@ -103,15 +103,15 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	// Everything that serves ends some time after ctx has.
-	ctx = drained(ctx, clock.RealClock{}, o.drain, draining)
-	if err := setUp(ctx, mgr, o, cfg, certs); err != nil {
+	checks, err := setUp(mgr, o, cfg, certs)
+	if err != nil {
 		return err
 	}
-	if err := addHealth(mgr, srv, certs, draining); err != nil {
+	checks["listening"], checks["draining"] = srv.check, notDraining(draining)
+	if err := addHealth(mgr, checks); err != nil {
 		return err
 	}
-	return mgr.Start(ctx)
+	return mgr.Start(drained(ctx, clock.RealClock{}, o.drain, draining))
 }
 
 const (

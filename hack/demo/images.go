@@ -32,7 +32,7 @@ func (d *demo) images(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.say("applying %d BaseImages in namespace %s", len(baseImages), namespace)
+	d.say("applying %d BaseImages in namespace %s", len(baseImages)+1, namespace)
 	if err := d.applyImages(ctx, url); err != nil {
 		return err
 	}
@@ -54,8 +54,12 @@ func (d *demo) images(ctx context.Context) error {
 	if err := d.verify(ctx, baseImages[0]); err != nil {
 		return err
 	}
-	fmt.Printf("\nThe sandbox stays up. To look around, and to verify, with its kubectl and cosign: . %s/env && kubectl -n %s describe baseimages\nTo remove it: make sandbox-down\n", sandboxDir, namespace)
+	fmt.Println()
 	return nil
+}
+
+func (d *demo) farewell() {
+	fmt.Printf("\nThe sandbox stays up. To look around, and to verify, with its kubectl and cosign: . %s/env && kubectl -n %s describe baseimages\nTo remove it: make sandbox-down\n", sandboxDir, namespace)
 }
 
 func (d *demo) applyImages(ctx context.Context, url string) error {
@@ -92,8 +96,10 @@ func (d *demo) applyImages(ctx context.Context, url string) error {
 	if err != nil {
 		return err
 	}
-	_, err = d.output(ctx, d.kubectl, "apply", "--server-side", "-k", imagesDir)
-	return err
+	if _, err = d.output(ctx, d.kubectl, "apply", "--server-side", "-k", imagesDir); err != nil {
+		return err
+	}
+	return d.apply(ctx, appImage())
 }
 
 // requestBuilds asks for builds of images that were built from other files before: the demo was run, the files

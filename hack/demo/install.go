@@ -23,43 +23,50 @@ func (d *demo) install(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	webhook, err := d.load(ctx, "webhook")
+	if err != nil {
+		return err
+	}
 	images, err := d.scannerImages(ctx)
 	if err != nil {
 		return err
 	}
 	images["kaniko"], images["worker"] = kanikoImage(), worker
-	if err := writeOverlay(operator, images); err != nil {
+	if err := writeOverlay(operator, webhook, images); err != nil {
 		return err
 	}
 	d.say("installing config/default")
 	if _, err := d.output(ctx, d.kubectl, "apply", "--server-side", "--force-conflicts", "-k", installDir); err != nil {
 		return err
 	}
-	d.say("waiting for the operator")
-	if _, err := d.output(ctx, d.kubectl, "--namespace=basewright-system", "rollout", "status", "deployment/basewright-operator", "--timeout=5m"); err != nil {
-		return err
-	}
-	if err := d.awaitEndOfOldPods(ctx); err != nil {
-		return err
-	}
+	d.say("waiting for the operator and the webhook")
 	if _, err := d.output(ctx, d.kubectl, "wait", "--for=condition=Established", "--timeout=1m",
-		"crd/baseimages.basewright.dev", "crd/baseimagebuilds.basewright.dev"); err != nil {
+		"crd/baseimages.basewright.dev", "crd/baseimagebuilds.basewright.dev", "crd/imageadmissionpolicies.basewright.dev"); err != nil {
 		return err
 	}
-	d.say("the operator is up")
+	for _, program := range []string{"operator", "webhook"} {
+		if _, err := d.output(ctx, d.kubectl, "--namespace=basewright-system", "rollout", "status", "deployment/basewright-"+program, "--timeout=5m"); err != nil {
+			return err
+		}
+		if err := d.awaitEndOfOldPods(ctx, program); err != nil {
+			return err
+		}
+	}
+	d.say("the operator and the webhook are up")
 	return nil
 }
 
-// awaitEndOfOldPods waits for what rollout status does not: an operator that is being ended leads until it has ended.
-func (d *demo) awaitEndOfOldPods(ctx context.Context) error {
-	const operator = "app.kubernetes.io/component=operator"
-	current, err := d.output(ctx, d.kubectl, "--namespace=basewright-system", "get", "replicasets", "--selector="+operator,
+// awaitEndOfOldPods waits for what rollout status does not: an operator that is being ended leads until it has ended, and a
+// webhook that is being ended answers.
+func (d *demo) awaitEndOfOldPods(ctx context.Context, program string) error {
+	component := "app.kubernetes.io/component=" + program
+	current, err := d.output(ctx, d.kubectl, "--namespace=basewright-system", "get", "replicasets", "--selector="+component,
 		"--output=jsonpath={.items[?(@.spec.replicas>0)].metadata.labels.pod-template-hash}")
 	if err != nil {
 		return err
 	}
 	_, err = d.output(ctx, d.kubectl, "--namespace=basewright-system", "wait", "--for=delete", "pod", "--timeout=2m",
-		"--selector="+operator+",pod-template-hash!="+current)
+		"--selector="+component+",pod-template-hash!="+current)
 	return err
 }
 
@@ -84,7 +91,8 @@ func (d *demo) scannerImages(ctx context.Context) (object, error) {
 	return images, nil
 }
 
-func writeOverlay(operator string, images object) error {
+// writeOverlay writes what differs from config/default here.
+func writeOverlay(operator, webhook string, images object) error {
 	ca, err := os.ReadFile(filepath.Join(sandboxDir, "ca.crt"))
 	if err != nil {
 		return fmt.Errorf("reading the sandbox's CA: %w", err)
@@ -93,41 +101,66 @@ func writeOverlay(operator string, images object) error {
 	if err != nil {
 		return fmt.Errorf("reading what the sandbox's Sigstore is trusted by: %w", err)
 	}
-	name, digest, _ := strings.Cut(operator, "@")
-	err = writeFiles(installDir, map[string]any{
+	return writeFiles(installDir, map[string]any{
 		"kustomization.yaml": object{
 			"apiVersion": "kustomize.config.k8s.io/v1beta1",
 			"kind":       "Kustomization",
 			"resources":  []string{"../../config/default"},
-			"images":     []object{{"name": "ghcr.io/ibshafique/basewright-operator", "newName": name, "digest": digest}},
-			"configMapGenerator": []object{{"name": "basewright-operator", "namespace": "basewright-system",
-				"behavior": "replace", "files": []string{"config.yaml", trustedRoot}}},
-		},
-		trustedRoot: json.RawMessage(trusted),
-		"config.yaml": object{
-			"apiVersion": "config.basewright.dev/v1alpha1",
-			"kind":       "OperatorConfiguration",
-			"images":     images,
-			"databases": object{
-				"trivy": object{"location": "oci://" + registryHost + "/databases/trivy-db:2"},
-				"grype": object{"location": "https://" + databasesHost + "/grype/v6/latest.json"},
-			},
-			"sigstore": object{
-				"fulcioURL":       "https://" + fulcioHost,
-				"rekorURL":        "https://" + rekorHost,
-				"timestampURL":    "https://" + timestampHost + "/api/v1/timestamp",
-				"trustedRootFile": "/etc/basewright/" + trustedRoot,
-			},
-			// This project's own image is built from a repository that has the program.
-			"limits": object{"source": object{"fileBytes": "128Mi"}},
-			"registries": object{
-				"caBundle":     string(ca),
-				"mirrors":      mirrors("docker.io", "gcr.io", "cgr.dev"),
-				"privateHosts": []string{registryHost, "git.basewright.test", databasesHost, fulcioHost, rekorHost, timestampHost},
+			"images":     []object{replaced("operator", operator), replaced("webhook", webhook)},
+			"configMapGenerator": []object{
+				configMap("basewright-operator", "config.yaml", trustedRoot),
+				configMap("basewright-webhook", "config.yaml="+webhookConfig, trustedRoot),
 			},
 		},
+		trustedRoot:   json.RawMessage(trusted),
+		"config.yaml": operatorConfiguration(string(ca), images),
+		webhookConfig: webhookConfiguration(string(ca)),
 	})
-	return err
+}
+
+// replaced takes the place of a published image.
+func replaced(program, reference string) object {
+	name, digest, _ := strings.Cut(reference, "@")
+	return object{"name": "ghcr.io/ibshafique/basewright-" + program, "newName": name, "digest": digest}
+}
+
+func configMap(name string, files ...string) object {
+	return object{"name": name, "namespace": "basewright-system", "behavior": "replace", "files": files}
+}
+
+func operatorConfiguration(ca string, images object) object {
+	return object{
+		"apiVersion": "config.basewright.dev/v1alpha1",
+		"kind":       "OperatorConfiguration",
+		"images":     images,
+		"databases": object{
+			"trivy": object{"location": "oci://" + registryHost + "/databases/trivy-db:2"},
+			"grype": object{"location": "https://" + databasesHost + "/grype/v6/latest.json"},
+		},
+		"sigstore": object{
+			"fulcioURL":       "https://" + fulcioHost,
+			"rekorURL":        "https://" + rekorHost,
+			"timestampURL":    "https://" + timestampHost + "/api/v1/timestamp",
+			"trustedRootFile": "/etc/basewright/" + trustedRoot,
+		},
+		// This project's own image is built from a repository that has the program.
+		"limits":     object{"source": object{"fileBytes": "128Mi"}},
+		"registries": registries(ca, registryHost, "git.basewright.test", databasesHost, fulcioHost, rekorHost, timestampHost),
+	}
+}
+
+// webhookConfiguration needs less: verification asks no service.
+func webhookConfiguration(ca string) object {
+	return object{
+		"apiVersion": "config.basewright.dev/v1alpha1",
+		"kind":       "WebhookConfiguration",
+		"sigstore":   object{"trustedRootFile": "/etc/basewright/" + trustedRoot},
+		"registries": registries(ca, registryHost),
+	}
+}
+
+func registries(ca string, privateHosts ...string) object {
+	return object{"caBundle": ca, "mirrors": mirrors("docker.io", "gcr.io", "cgr.dev"), "privateHosts": privateHosts}
 }
 
 // kanikoImage is the default, or the one that the environment asks for.

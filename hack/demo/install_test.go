@@ -14,8 +14,8 @@ import (
 	"github.com/ibshafique/base-images/internal/config"
 )
 
-// The demo makes its configuration from a map, which no compiler compares with the operator's.
-func TestTheOperatorAcceptsWhatIsInstalled(t *testing.T) {
+// The demo makes its configuration from a map, which no compiler compares with those of the programs.
+func TestWhatIsInstalledIsAccepted(t *testing.T) {
 	digest := "@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 	server := httptest.NewTLSServer(http.NotFoundHandler())
 	defer server.Close()
@@ -35,7 +35,7 @@ func TestTheOperatorAcceptsWhatIsInstalled(t *testing.T) {
 	for _, scanner := range []string{"syft", "grype", "trivy"} {
 		images[scanner] = registryHost + "/sandbox/" + scanner + digest
 	}
-	if err := writeOverlay(registryHost+"/basewright/operator"+digest, images); err != nil {
+	if err := writeOverlay(registryHost+"/basewright/operator"+digest, registryHost+"/basewright/webhook"+digest, images); err != nil {
 		t.Fatal(err)
 	}
 	cfg, err := config.Load(filepath.Join(installDir, "config.yaml"))
@@ -51,9 +51,16 @@ func TestTheOperatorAcceptsWhatIsInstalled(t *testing.T) {
 	} else if _, err := os.Stat(filepath.Join(installDir, filepath.Base(file))); err != nil {
 		t.Error(err)
 	}
+	webhook, err := config.LoadWebhook(filepath.Join(installDir, webhookConfig))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if webhook.Sigstore.TrustedRootFile != cfg.Sigstore.TrustedRootFile || webhook.Registries.CABundle != string(ca) || !slices.Contains(webhook.Registries.PrivateHosts, registryHost) {
+		t.Errorf("the webhook has %+v", webhook)
+	}
 	kustomization, err := os.ReadFile(filepath.Join(installDir, "kustomization.yaml"))
-	if err != nil || !strings.Contains(string(kustomization), `"`+trustedRoot+`"`) {
-		t.Errorf("the ConfigMap has no trust root: %v\n%s", err, kustomization)
+	if err != nil || strings.Count(string(kustomization), `"`+trustedRoot+`"`) != 2 {
+		t.Errorf("the ConfigMaps have no trust root: %v\n%s", err, kustomization)
 	}
 	for _, service := range []string{cfg.Sigstore.FulcioURL, cfg.Sigstore.RekorURL, cfg.Sigstore.TimestampURL} {
 		if u, err := url.Parse(service); err != nil || !slices.Contains(cfg.Registries.PrivateHosts, u.Host) {

@@ -1,5 +1,5 @@
 // Command demo installs the operator in the sandbox as a user would, through config/default, and builds the
-// images of images/base.
+// images of images/base. Then it has one image run that is signed, and another one refused that is not.
 package main
 
 import (
@@ -38,7 +38,14 @@ func run(ctx context.Context, args []string) error {
 		if err := d.install(ctx); err != nil {
 			return err
 		}
-		return d.images(ctx)
+		if err := d.images(ctx); err != nil {
+			return err
+		}
+		if err := d.admission(ctx); err != nil {
+			return err
+		}
+		d.farewell()
+		return nil
 	}
 	return errUsage
 }

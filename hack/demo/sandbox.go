@@ -27,6 +27,8 @@ const (
 	imagesDir  = sandboxDir + "/images"
 	// trustedRoot is a file of the sandbox, and one of the operator's.
 	trustedRoot = "trusted_root.json"
+	// webhookConfig is a file of the installation, beside the operator's config.yaml.
+	webhookConfig = "webhook.yaml"
 )
 
 // demo runs commands against the sandbox that is up.

@@ -13,13 +13,18 @@ import (
 
 	"github.com/ibshafique/base-images/internal/config"
 	"github.com/ibshafique/base-images/internal/limits"
-	"github.com/ibshafique/base-images/internal/metrics"
 	"github.com/ibshafique/base-images/internal/registry"
 	"github.com/ibshafique/base-images/internal/trustroot"
 )
 
+// Counter counts what becomes of requests.
+type Counter interface {
+	RegistryRequest(method string, status int)
+	TrustRootRefreshed(changed bool, failure error)
+}
+
 // Registries makes the client of a program, whose name registries see.
-func Registries(cfg config.Registries, l limits.Registry, program string, counted *metrics.Metrics) (*registry.Client, error) {
+func Registries(cfg config.Registries, l limits.Registry, program string, counted Counter) (*registry.Client, error) {
 	rc := registry.Config{
 		CABundle:     []byte(cfg.CABundle),
 		PrivateHosts: cfg.PrivateHosts,
@@ -35,7 +40,7 @@ func Registries(cfg config.Registries, l limits.Registry, program string, counte
 }
 
 // TrustRoot is there at once, or says so when it is asked: no program starts or gets ready later for it.
-func TrustRoot(cfg config.TrustRoot, client *http.Client, log logr.Logger, counted *metrics.Metrics) (*trustroot.Root, error) {
+func TrustRoot(cfg config.TrustRoot, client *http.Client, log logr.Logger, counted Counter) (*trustroot.Root, error) {
 	o := trustroot.Options{Clock: clock.RealClock{}, Observe: observe(log, counted)}
 	if cfg.TrustedRootFile != "" {
 		return trustroot.FromFile(cfg.TrustedRootFile, o)
@@ -48,7 +53,7 @@ func TrustRoot(cfg config.TrustRoot, client *http.Client, log logr.Logger, count
 }
 
 // observe tells of what has changed: a source that stays away is told of once.
-func observe(log logr.Logger, counted *metrics.Metrics) func(trustroot.Refresh) {
+func observe(log logr.Logger, counted Counter) func(trustroot.Refresh) {
 	return func(r trustroot.Refresh) {
 		counted.TrustRootRefreshed(r.Changed, r.Err)
 		switch {

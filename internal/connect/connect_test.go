@@ -46,7 +46,7 @@ func TestTheTrustRootComesFromWhereTheConfigurationSays(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cfg := config.Default().Sigstore.TrustRoot
 			tt.change(&cfg)
-			root, err := TrustRoot(cfg, &http.Client{Transport: noNetwork{t}}, logr.Discard(), nil)
+			root, err := TrustRoot(cfg, &http.Client{Transport: noNetwork{t}}, logr.Discard(), metrics.New(clock.RealClock{}))
 			if (err == nil) != tt.starts {
 				t.Fatalf("got %v", err)
 			}
@@ -92,7 +92,7 @@ basewright_trust_root_refreshes_total{result="unchanged"} 1
 }
 
 func TestTheClientTakesTheMirrors(t *testing.T) {
-	client, err := Registries(config.Registries{Mirrors: []config.Mirror{{Prefix: "docker.io", Endpoint: "mirror.example/hub"}}}, limits.Registry{}, "test", nil)
+	client, err := Registries(config.Registries{Mirrors: []config.Mirror{{Prefix: "docker.io", Endpoint: "mirror.example/hub"}}}, limits.Registry{}, "test", metrics.New(clock.RealClock{}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -207,14 +207,16 @@ func (c *compiler) exceptions() {
 	}
 }
 
-// NotReady is the Policy of an object that can't be compiled: it refuses what the object is for, or everything if not even that is known.
+// NotReady is the Policy of an object that can't be compiled: in its mode, it refuses what the object is for, or everything if not even
+// that is known.
 func NotReady(o *v1alpha1.ImageAdmissionPolicy, why error) *Policy {
 	c := newCompiler(Input{Object: o})
 	c.match()
-	p := &Policy{
-		Name: o.Name, Kind: KindImageAdmissionPolicy, Generation: o.Generation, Mode: c.spec.Mode, Digest: c.spec.Digest,
-		NotReady: why, Hash: unreadyHash(o), matcher: c.policy.matcher,
-	}
+	p := c.policy
+	p.NotReady, p.Exceptions, p.Hash = why, nil, unreadyHash(o)
 	p.matcher.everything = len(c.list) > 0
+	if p.Mode != v1alpha1.ModeWarn && p.Mode != v1alpha1.ModeAudit {
+		p.Mode = v1alpha1.ModeEnforce
+	}
 	return p
 }

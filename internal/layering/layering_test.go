@@ -51,7 +51,7 @@ var allowed = map[string][]string{
 	"internal/runtimetest": {"api/v1alpha1", "internal/job", "internal/limits", "internal/pipeline", "internal/probe"},
 	"internal/metrics":     {"api/v1alpha1", "internal/pipeline"},
 	"internal/worker":      {"internal/inspect", "internal/limits", "internal/pipeline", "internal/registry", "internal/source", "internal/vulndb"},
-	"internal/connect":     {"internal/config", "internal/limits", "internal/metrics", "internal/registry", "internal/trustroot"},
+	"internal/connect":     {"internal/config", "internal/limits", "internal/registry", "internal/trustroot"},
 	"config/admission":     {},
 	"config/webhook":       {},
 	"internal/imageglob":   {},
@@ -71,10 +71,11 @@ var allowed = map[string][]string{
 	"cmd/worker":   {"internal/pipeline", "internal/worker"},
 	"test/policy":  {},
 	// Tools of development use the product from outside.
-	"hack/demo":      {"hack/publish"},
-	"hack/inventory": {"api/v1alpha1"},
-	"hack/publish":   {},
-	"hack/sandbox":   {},
+	"hack/demo":        {"hack/publish"},
+	"hack/idlewebhook": {},
+	"hack/inventory":   {"api/v1alpha1"},
+	"hack/publish":     {},
+	"hack/sandbox":     {},
 	// A Sigstore for tests: nothing of the product imports it.
 	"internal/sigstoretest": {},
 }

@@ -77,7 +77,8 @@ func constants(t *testing.T, dir, prefix string) []string {
 var notOfFailedBuilds = []string{"Promoted", "Building", "BuildCreated", "Queued", "Superseded", "Suspended", "Succeeded", "Pending", "ScheduleInvalid",
 	"Scanning", "NoPackagesFound", "Testing", "TestsSkipped", "CodeScanningRefused", "CodeScanningUnavailable", "GitHubTokenInvalid",
 	"ImageRefused", "PlatformMissing", "AdmissionBusy",
-	"NoPolicy", "TooManyImages", "TagRefused", "RuntimeRule", "PolicyNotReady", "AdmissionTimeout"}
+	"NoPolicy", "TooManyImages", "TagRefused", "RuntimeRule", "PolicyNotReady", "AdmissionTimeout",
+	"InForce", "PolicyUnsupported", "PolicyKeyNotFound", "PoliciesNotLoaded"}
 
 func TestEveryReasonIsInItsList(t *testing.T) {
 	const api = "../../api/v1alpha1"

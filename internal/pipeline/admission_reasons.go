@@ -14,6 +14,12 @@ const (
 	ReasonRuntimeRule = "RuntimeRule"
 	// ReasonPolicyNotReady: nobody knows what a policy asks for, because there was never a good version of it.
 	ReasonPolicyNotReady = "PolicyNotReady"
+	// ReasonPolicyUnsupported: a ClusterImagePolicy asks for what is not supported, or is wrong.
+	ReasonPolicyUnsupported = "PolicyUnsupported"
+	// ReasonPolicyKeyNotFound: spec.key.secretRef names no Secret, or one without such a public key.
+	ReasonPolicyKeyNotFound = "PolicyKeyNotFound"
+	// ReasonPoliciesNotLoaded: the webhook has just started, and has not read all policies yet.
+	ReasonPoliciesNotLoaded = "PoliciesNotLoaded"
 	// ReasonAdmissionTimeout: the time of a request was over.
 	ReasonAdmissionTimeout = "AdmissionTimeout"
 )

@@ -76,7 +76,7 @@ const (
 	// ReasonInputChanged: somebody has changed the ConfigMap that holds a build's input.
 	ReasonInputChanged = "InputChanged"
 
-	// ReasonPolicyNotFound: spec.dockerfilePolicy.extraRules or spec.scan.vexRef names no ConfigMap.
+	// ReasonPolicyNotFound: spec.dockerfilePolicy.extraRules, spec.runtime.extraRules or spec.scan.vexRef names no ConfigMap.
 	ReasonPolicyNotFound = "PolicyNotFound"
 	// ReasonPolicyChanged: such a ConfigMap is another one than when the build was decided.
 	ReasonPolicyChanged = "PolicyChanged"
@@ -141,10 +141,9 @@ const (
 
 	// ReasonDockerfilePolicyDenied: the Dockerfile breaks a rule of spec.dockerfilePolicy.
 	ReasonDockerfilePolicyDenied = "DockerfilePolicyDenied"
-	// ReasonPolicyInvalid: a rule of spec.dockerfilePolicy.extraRules doesn't compile, or can't be evaluated.
+	// ReasonPolicyInvalid: a rule of spec.dockerfilePolicy.extraRules doesn't compile, or can't be evaluated; or an
+	// ImageAdmissionPolicy is wrong.
 	ReasonPolicyInvalid = "PolicyInvalid"
-	// ReasonPolicyUnsupported: a ClusterImagePolicy asks for what is not supported, or is wrong.
-	ReasonPolicyUnsupported = "PolicyUnsupported"
 	// ReasonPolicyBudgetExceeded: the rules took more time, steps or memory than they may.
 	ReasonPolicyBudgetExceeded = "PolicyBudgetExceeded"
 

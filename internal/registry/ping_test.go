@@ -33,11 +33,11 @@ func (c *counted) of(path string) int {
 	return c.seen[path]
 }
 
-// slowly is a Client whose clock stands still.
+// client is one whose clock is f.
 func (f *fakeTime) client(t *testing.T) *Client {
 	t.Helper()
 	c := testClient(t, Config{Limits: limits.Registry{Tries: 1}})
-	c.shared.timing = f.timing()
+	c.timing = f.timing()
 	return c.With(nil)
 }
 

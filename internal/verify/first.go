@@ -97,10 +97,7 @@ type refusal struct {
 func (c *choice) take(a Attestation) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.found != nil {
-		return errEnough
-	}
-	if err := c.ctx.Err(); err != nil {
+	if c.ctx.Err() != nil { // also because there is one
 		return context.Cause(c.ctx)
 	}
 	err := c.judge(a)

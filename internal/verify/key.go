@@ -88,9 +88,6 @@ func checkKey(key crypto.PublicKey) error {
 		if k == nil || !slices.Contains([]elliptic.Curve{elliptic.P256(), elliptic.P384(), elliptic.P521()}, k.Curve) {
 			return errors.New("its curve is not one of P-256, P-384 and P-521")
 		}
-		if _, err := k.ECDH(); err != nil {
-			return errors.New("it is no point of its curve")
-		}
 		return nil
 	case *rsa.PublicKey:
 		if k == nil || k.N == nil || k.N.BitLen() < minRSA || k.N.BitLen() > maxRSA {

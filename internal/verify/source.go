@@ -20,7 +20,7 @@ type Source interface {
 
 const (
 	// onceBytes are what a Once remembers, and onceLargest of it one answer.
-	onceBytes, onceLargest = 16 << 20, 4 << 20
+	onceBytes, onceLargest = 4 << 20, 1 << 20
 	// descriptorBytes is what an entry of a list takes, with a few annotations.
 	descriptorBytes = 1 << 10
 )

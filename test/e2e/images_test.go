@@ -78,7 +78,7 @@ func read(t *testing.T, file string) *v1alpha1.BaseImage {
 }
 
 // registryOptions reach the sandbox's registry without credentials, as anybody may.
-func registryOptions(t *testing.T) remote.Option {
+func registryOptions(t testing.TB) remote.Option {
 	t.Helper()
 	ca, err := os.ReadFile(filepath.Join(checkout, ".sandbox", "ca.crt"))
 	if err != nil {

@@ -99,7 +99,7 @@ func sandbox(args ...string) (string, error) {
 }
 
 // run executes a command in the checkout and fails the test with what it prints.
-func run(t *testing.T, env []string, name string, args ...string) string {
+func run(t testing.TB, env []string, name string, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), name, args...)
 	cmd.Dir, cmd.Env = checkout, append(os.Environ(), env...)
@@ -112,7 +112,7 @@ func run(t *testing.T, env []string, name string, args ...string) string {
 
 // eventually polls until check says that it is done, and otherwise fails with what was awaited and how it
 // looked last.
-func eventually(t *testing.T, timeout time.Duration, awaited string, check func(context.Context) (done bool, looks string)) {
+func eventually(t testing.TB, timeout time.Duration, awaited string, check func(context.Context) (done bool, looks string)) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
@@ -132,7 +132,7 @@ func eventually(t *testing.T, timeout time.Duration, awaited string, check func(
 }
 
 // newNamespace makes a namespace with the push secret, and removes it after the test.
-func newNamespace(t *testing.T) string {
+func newNamespace(t testing.TB) string {
 	t.Helper()
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "e2e-"}}
 	create(t, ns)
@@ -156,7 +156,7 @@ func newNamespace(t *testing.T) string {
 	return ns.Name
 }
 
-func create(t *testing.T, objects ...client.Object) {
+func create(t testing.TB, objects ...client.Object) {
 	t.Helper()
 	for _, o := range objects {
 		if err := k8s.Create(t.Context(), o); err != nil {
@@ -190,7 +190,7 @@ func inline(namespace, name, dockerfile string) *v1alpha1.BaseImage {
 }
 
 // awaitReady waits until an image is Ready for its present generation.
-func awaitReady(t *testing.T, image *v1alpha1.BaseImage) *v1alpha1.BaseImage {
+func awaitReady(t testing.TB, image *v1alpha1.BaseImage) *v1alpha1.BaseImage {
 	t.Helper()
 	return await(t, image, "Ready", func(i *v1alpha1.BaseImage) bool {
 		ready := meta.FindStatusCondition(i.Status.Conditions, v1alpha1.ConditionReady)
@@ -210,7 +210,7 @@ func awaitStalled(t *testing.T, image *v1alpha1.BaseImage) metav1.Condition {
 	return *meta.FindStatusCondition(found.Status.Conditions, v1alpha1.ConditionReady)
 }
 
-func await(t *testing.T, image *v1alpha1.BaseImage, what string, is func(*v1alpha1.BaseImage) bool) *v1alpha1.BaseImage {
+func await(t testing.TB, image *v1alpha1.BaseImage, what string, is func(*v1alpha1.BaseImage) bool) *v1alpha1.BaseImage {
 	t.Helper()
 	var found *v1alpha1.BaseImage
 	eventually(t, buildTimeout, "BaseImage "+image.Name+" to be "+what, func(ctx context.Context) (bool, string) {

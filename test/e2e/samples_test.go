@@ -6,9 +6,11 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
@@ -85,5 +87,29 @@ func decode(t *testing.T, file string, doc []byte, into any) {
 	t.Helper()
 	if err := yaml.UnmarshalStrict(doc, into); err != nil {
 		t.Fatalf("%s: %v", file, err)
+	}
+}
+
+// TestPolicySamples applies every policy of config/samples as it is, and waits until it is in force.
+func TestPolicySamples(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(checkout, "config", "samples", "imageadmissionpolicy_*.yaml"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("config/samples has no policies (%v)", err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			run(t, nil, kubectl, "apply", "-f", file)
+			t.Cleanup(func() {
+				if out, err := runIn(checkout, kubectl, "delete", "--ignore-not-found", "-f", file); err != nil {
+					t.Errorf("deleting a sample: %v\n%s", err, out)
+				}
+			})
+			names := strings.Fields(run(t, nil, kubectl, "get", "-f", file, "-o", "jsonpath={range .items[*]}{.kind}/{.metadata.name} {end}{.kind}/{.metadata.name}"))
+			for _, name := range names {
+				if policy, is := strings.CutPrefix(name, "ImageAdmissionPolicy/"); is {
+					awaitPolicy(t, &v1alpha1.ImageAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: policy}})
+				}
+			}
+		})
 	}
 }

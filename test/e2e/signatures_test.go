@@ -104,7 +104,7 @@ func withoutBundles(t *testing.T, image *v1alpha1.BaseImage) string {
 }
 
 // pushCredentials are those of whoever may write to the sandbox's registry.
-func pushCredentials(t *testing.T) remote.Option {
+func pushCredentials(t testing.TB) remote.Option {
 	t.Helper()
 	config, err := os.ReadFile(filepath.Join(checkout, ".sandbox", "docker", "config.json"))
 	if err != nil {
