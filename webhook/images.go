@@ -298,9 +298,10 @@ func (rv *reviewing) refuse(c *candidate, p *imagepolicy.Policy, found []verdict
 	}
 }
 
-// without is message without the name of the image, which is said beside it.
+// without is message without what stands beside it: which image it is about, and that its signatures were verified.
 func (c *candidate) without(message string) string {
-	return strings.ReplaceAll(message, " of "+registry.Name(c.digest)+":", ":")
+	message = strings.ReplaceAll(message, " of "+registry.Name(c.digest)+":", ":")
+	return strings.ReplaceAll(message, "verifying the signatures: ", "")
 }
 
 // pin is reference with digest, the tag kept for people.

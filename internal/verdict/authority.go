@@ -137,7 +137,7 @@ func (r *request) signed(ctx context.Context, a imagepolicy.Authority, c child) 
 	}
 	e, err := r.as(a.Verifier).Signature(ctx, r.source, c.ref)
 	if err != nil {
-		return against(err, command(c.ref, a.Flags, "verify"), a.Name, c.platform)
+		return against(err, command(c.ref, a.Flags, "verify"), r.who(a), c.platform)
 	}
 	return evidence(e, c)
 }
@@ -175,7 +175,7 @@ func (r *request) attested(ctx context.Context, a imagepolicy.Authority, want im
 	}
 	found, err := r.attestation(ctx, want.Verifier, c, want.PredicateType, func(found verify.Attestation) error { return r.accept(ctx, want, found) })
 	if err != nil {
-		return against(err, command(c.ref, want.Flags, "verify-attestation", "--type", want.PredicateType), a.Name, want.Name, c.platform)
+		return against(err, command(c.ref, want.Flags, "verify-attestation", "--type", want.PredicateType), r.who(a), want.Name, c.platform)
 	}
 	t, err := evidence(found.Evidence, c)
 	if want.MaxAge > 0 {

@@ -82,10 +82,18 @@ func bounded(all []Finding) []Finding {
 		}
 	}
 	slices.SortFunc(all, func(a, b Finding) int {
-		return cmp.Or(strings.Compare(a.Message, b.Message), strings.Compare(a.Reason, b.Reason), strings.Compare(a.Command, b.Command))
+		// Signatures before attestations: who has not signed has attested nothing either.
+		return cmp.Or(cmp.Compare(attests(a), attests(b)), strings.Compare(a.Message, b.Message), strings.Compare(a.Reason, b.Reason), strings.Compare(a.Command, b.Command))
 	})
 	all = slices.Compact(all)
 	return slices.Clip(all[:min(len(all), maxFindings)])
+}
+
+func attests(f Finding) int {
+	if f.Reason == pipeline.ReasonAttestationMissing || f.Reason == pipeline.ReasonAttestationRejected {
+		return 1
+	}
+	return 0
 }
 
 func clip(s string) string {
