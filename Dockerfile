@@ -25,3 +25,14 @@ ARG TARGETARCH
 COPY bin/linux-${TARGETARCH}/operator /operator
 USER 65532:65532
 ENTRYPOINT ["/operator"]
+
+FROM scratch AS webhook
+LABEL org.opencontainers.image.title="basewright-webhook" \
+      org.opencontainers.image.description="Lets pods start only if their images verify and their settings are safe" \
+      org.opencontainers.image.source="https://github.com/ibshafique/base-images" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY images/base/scratch-plus/passwd images/base/scratch-plus/group /etc/
+ARG TARGETARCH
+COPY bin/linux-${TARGETARCH}/webhook /webhook
+USER 65532:65532
+ENTRYPOINT ["/webhook"]

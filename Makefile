@@ -9,7 +9,7 @@ RACE = $(if $(shell command -v "$$(go env CC 2>/dev/null)" 2>/dev/null),-race,)
 GO_FILES = $(shell git ls-files -co --exclude-standard '*.go')
 # Provenance names it as the version of the operator.
 REVISION = $(shell git describe --tags --always --dirty 2>/dev/null)
-BINARIES := bin/linux-amd64/operator bin/linux-amd64/worker bin/linux-amd64/probe bin/linux-arm64/operator bin/linux-arm64/worker bin/linux-arm64/probe
+BINARIES := $(foreach arch,amd64 arm64,$(foreach program,operator worker webhook probe,bin/linux-$(arch)/$(program)))
 PROBES := bin/linux-amd64/probe.gz bin/linux-arm64/probe.gz
 
 ##@ General
@@ -104,7 +104,7 @@ preflight:
 ##@ Development
 
 .PHONY: binaries
-binaries: $(BINARIES) $(PROBES) ## Build the operator, the worker and the probe for both architectures.
+binaries: $(BINARIES) $(PROBES) ## Build the operator, the worker, the webhook and the probe for both architectures.
 
 # Phony: the go command knows better than make what is up to date.
 .PHONY: $(BINARIES)

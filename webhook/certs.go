@@ -31,7 +31,7 @@ import (
 // Names of what config/webhook installs.
 const (
 	ServiceName       = "basewright-webhook"
-	ConfigurationName = "basewright-webhook"
+	ConfigurationName = "basewright-admission"
 	SecretName        = "basewright-webhook-certs"
 )
 
@@ -124,7 +124,7 @@ func (c *Certificates) Reconcile(ctx context.Context, _ reconcile.Request) (reco
 	if err != nil {
 		return reconcile.Result{}, fmt.Errorf("reading the Secret %s/%s: %w", c.namespace, SecretName, err)
 	}
-	held := c.hold(read(secret.Data))
+	held := c.hold(stockOf(secret.Data))
 	askers, err := c.askers(ctx)
 	if err != nil {
 		return reconcile.Result{}, err

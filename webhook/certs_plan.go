@@ -57,7 +57,7 @@ type stock struct {
 	certificate, key []byte
 }
 
-func read(data map[string][]byte) stock {
+func stockOf(data map[string][]byte) stock {
 	s := stock{authorityKey: data[keyAuthorityKey], certificate: data[keyCertificate], key: data[keyKey]}
 	for block, rest := pem.Decode(data[keyAuthorities]); block != nil; block, rest = pem.Decode(rest) {
 		s.authorities = append(s.authorities, pem.EncodeToMemory(block))

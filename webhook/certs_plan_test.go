@@ -133,7 +133,7 @@ func TestNobodyMeetsACertificateThatItDoesNotTrust(t *testing.T) {
 func TestTheSecretIsReadAsItIsWritten(t *testing.T) {
 	s := *mustNext(t, stock{}, false, epoch)
 	s.authorities = append(s.authorities, mustNext(t, stock{}, false, epoch).authorities[0])
-	again := read(s.data())
+	again := stockOf(s.data())
 	if len(again.authorities) != 2 || !bytes.Equal(again.authorities[1], s.authorities[1]) || !bytes.Equal(again.key, s.key) || !bytes.Equal(again.authorityKey, s.authorityKey) {
 		t.Errorf("got %d authorities", len(again.authorities))
 	}

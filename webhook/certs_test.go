@@ -61,7 +61,7 @@ func storedIn(t *testing.T, c client.Client) stock {
 	if err := c.Get(t.Context(), client.ObjectKeyFromObject(emptySecret()), secret); err != nil {
 		t.Fatal(err)
 	}
-	return read(secret.Data)
+	return stockOf(secret.Data)
 }
 
 func bundlesIn(t *testing.T, c client.Client) [][]byte {

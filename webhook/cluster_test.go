@@ -49,10 +49,9 @@ func TestWhatTheWatchesKnowIsAskedOfNobody(t *testing.T) {
 			t.Error(diff, err)
 		}
 		for desc, spec := range map[string]*corev1.PodSpec{
-			"a pod's secrets":           podWith("x", "regcred", "old"),
-			"those of its account":      podWith(""),
-			"an account without":        podWith("bare"),
-			"by the account's old name": {DeprecatedServiceAccount: "bare"},
+			"a pod's secrets":      podWith("x", "regcred", "old"),
+			"those of its account": podWith(""),
+			"an account without":   podWith("bare"),
 		} {
 			if _, err := c.Access(t.Context(), "team", spec); err != nil {
 				t.Errorf("%s: %v", desc, err)
@@ -293,7 +292,7 @@ func TestChangesArrive(t *testing.T) {
 	c.namespaces.changed = func(_, _ map[string]string) { changed <- struct{}{} }
 	c.secrets[registry.TypeDockerConfigJSON].changed = func(_, _ version) { changed <- struct{}{} }
 	c.secrets[registry.TypeDockercfg].changed = func(_, _ version) { changed <- struct{}{} }
-	c.accounts.changed = func(_, _ []corev1.LocalObjectReference) { changed <- struct{}{} }
+	c.accounts.changed = func(_, _ account) { changed <- struct{}{} }
 	c.nodes.changed = func(old, now pipeline.Platform) { c.nodeChanged(old, now); changed <- struct{}{} }
 	start(t, c, a)
 	for range 5 {

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	admissionv1 "k8s.io/api/admission/v1"
@@ -28,6 +29,7 @@ type nothing struct{}
 func (nothing) Set() (*imagepolicy.Set, error)                               { return imagepolicy.NewSet(nil), nil }
 func (nothing) Count(*imagepolicy.Policy, bool)                              {}
 func (nothing) Namespace(context.Context, string) (map[string]string, error) { return nil, nil }
+func (nothing) Automount(string, *corev1.PodSpec) *bool                      { return nil }
 func (nothing) Platforms() []pipeline.Platform                               { return nil }
 func (nothing) Version() string                                              { return "1.37" }
 func (nothing) Access(context.Context, string, *corev1.PodSpec) (verdict.Access, error) {
@@ -40,7 +42,7 @@ func bare(t testing.TB, mutating bool) *Handler {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &Reviewer{Policies: nothing{}, Cluster: nothing{}, Judge: panics{}, References: client, Clock: clock.RealClock{}}
+	r := &Reviewer{Policies: nothing{}, Cluster: nothing{}, Judge: panics{}, References: client, Budget: time.Minute, Clock: clock.RealClock{}}
 	return &Handler{reviewer: r, mutating: mutating, recorder: &recorder{policies: nothing{}}}
 }
 

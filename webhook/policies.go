@@ -30,8 +30,8 @@ const (
 	passInterval = 30 * time.Second
 	// retryInterval is for when nothing was loaded yet.
 	retryInterval = time.Second
-	// passTimeout of one look, with all that it writes.
-	passTimeout = 20 * time.Second
+	// policyPassTimeout of one look, with all that it writes.
+	policyPassTimeout = 20 * time.Second
 	// lastWrites is how long the counts take that are written at the end.
 	lastWrites = 5 * time.Second
 )
@@ -226,7 +226,7 @@ func (p *Policies) await(ctx context.Context, flushed time.Time) bool {
 
 // pass looks at everything, and compiles what has changed. Pods are admitted by it before anything is written.
 func (p *Policies) pass(ctx context.Context, flush bool) error {
-	ctx, cancel := context.WithTimeout(ctx, passTimeout)
+	ctx, cancel := context.WithTimeout(ctx, policyPassTimeout)
 	defer cancel()
 	if err := errors.Join(p.compileNative(ctx), p.compileClusters(ctx)); err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	corev1 "k8s.io/api/core/v1"
@@ -68,8 +69,9 @@ func (b broken) Access(ctx context.Context, namespace string, spec *corev1.PodSp
 	return b.cluster.Access(ctx, namespace, spec)
 }
 
-func (b broken) Platforms() []pipeline.Platform { return b.platforms }
-func (b broken) Version() string                { return b.version }
+func (b broken) Automount(string, *corev1.PodSpec) *bool { return nil }
+func (b broken) Platforms() []pipeline.Platform          { return b.platforms }
+func (b broken) Version() string                         { return b.version }
 
 func (b broken) Judge(ctx context.Context, q verdict.Question) (verdict.Verdict, error) {
 	if err := b.at("judge"); err != nil || b.place == "judge" {
@@ -116,7 +118,7 @@ func TestWhateverFailsInsideTheAnswerIsNeverAllow(t *testing.T) {
 			}
 			t.Run(place+": "+name, func(t *testing.T) {
 				b := broken{world: w, place: place, way: way}
-				r := &Reviewer{Policies: b, Cluster: b, Judge: b, References: b, Clock: w.reviewer().Clock}
+				r := &Reviewer{Policies: b, Cluster: b, Judge: b, References: b, Budget: time.Minute, Clock: w.reviewer().Clock}
 				for _, mutating := range []bool{false, true} {
 					h := &Handler{reviewer: r, mutating: mutating, recorder: &recorder{policies: w}}
 					got := h.Handle(w.ctx(t), request(t, pod(tagged), nil))

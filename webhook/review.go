@@ -22,13 +22,8 @@ import (
 	"github.com/ibshafique/base-images/internal/workload"
 )
 
-const (
-	// budget of one request. It is less than timeoutSeconds of the webhook configurations: the apiserver's own message at
-	// its end would name no step.
-	budget = 8 * time.Second
-	// maxImages of one object, each counted once. More are not looked at, but refused.
-	maxImages = 64
-)
+// maxImages of one object, each counted once. More are not looked at, but refused.
+const maxImages = 64
 
 // Judge says whether images are what policies ask for.
 type Judge interface {
@@ -47,6 +42,7 @@ type policySource interface {
 type clusterState interface {
 	Namespace(ctx context.Context, name string) (map[string]string, error)
 	Access(ctx context.Context, namespace string, spec *corev1.PodSpec) (verdict.Access, error)
+	Automount(namespace string, spec *corev1.PodSpec) *bool
 	Platforms() []pipeline.Platform
 	Version() string
 }
@@ -66,7 +62,9 @@ type Reviewer struct {
 	Unmatched v1alpha1.PolicyMode
 	// AllowUnmatched admits images that no policy is for.
 	AllowUnmatched bool
-	Clock          clock.PassiveClock
+	// Budget of one request.
+	Budget time.Duration
+	Clock  clock.PassiveClock
 }
 
 // question is one request.
@@ -81,7 +79,7 @@ type question struct {
 // review looks at everything, and ends in time. Whatever fails becomes an outage: nothing but a ruling that is complete
 // admits anything.
 func (r *Reviewer) review(ctx context.Context, q question) (out ruling) {
-	ctx, cancel := context.WithTimeoutCause(ctx, budget, fmt.Errorf("admission took longer than %s", budget))
+	ctx, cancel := context.WithTimeoutCause(ctx, r.Budget, fmt.Errorf("admission took longer than %s", r.Budget))
 	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {

@@ -3,6 +3,7 @@ package webhook
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -31,13 +32,16 @@ type Options struct {
 	AllowUnmatched bool
 	// LogAllowed is of how many requests that are admitted one is logged; 0: none is.
 	LogAllowed int
-	Metrics    *metrics.Admission
-	Clock      clock.PassiveClock
+	// Budget of one request. It has to be less than timeoutSeconds of the webhook configurations: the apiserver's own message
+	// at its end would name no step.
+	Budget  time.Duration
+	Metrics *metrics.Admission
+	Clock   clock.PassiveClock
 }
 
 // SetUp registers the handlers for pods, and for what makes pods, with the manager's webhook server.
 func SetUp(mgr ctrl.Manager, o Options) error {
-	if o.Policies == nil || o.Cluster == nil || o.Judge == nil || o.References == nil || o.Clock == nil {
+	if o.Policies == nil || o.Cluster == nil || o.Judge == nil || o.References == nil || o.Clock == nil || o.Budget <= 0 {
 		return errors.New("setting up admission: something that it depends on is missing")
 	}
 	told := newOwners(mgr.GetAPIReader(), mgr.GetEventRecorder("basewright-webhook"), ctrl.Log.WithName("owners"))
@@ -45,7 +49,7 @@ func SetUp(mgr ctrl.Manager, o Options) error {
 		return fmt.Errorf("adding what tells owners: %w", err)
 	}
 	reviewer := &Reviewer{Policies: o.Policies, Cluster: o.Cluster, Judge: o.Judge, References: o.References,
-		Unmatched: o.Unmatched, AllowUnmatched: o.AllowUnmatched, Clock: o.Clock}
+		Unmatched: o.Unmatched, AllowUnmatched: o.AllowUnmatched, Budget: o.Budget, Clock: o.Clock}
 	rec := &recorder{policies: o.Policies, metrics: o.Metrics, owners: told, every: uint64(max(o.LogAllowed, 0))}
 	server := mgr.GetWebhookServer()
 	server.Register(MutatePath, &admission.Webhook{Handler: &Handler{reviewer: reviewer, recorder: rec, mutating: true}})

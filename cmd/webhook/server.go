@@ -18,10 +18,10 @@ import (
 )
 
 const (
-	// readTimeout of a request, with its body. It also ends the context of a handler, so it is longer than apiservers wait.
-	readTimeout = 15 * time.Second
-	// writeTimeout of an answer, from the head of its request on: longer than apiservers wait.
-	writeTimeout = 30 * time.Second
+	// readTimeout of a request, with its body. It also ends the context of a handler, so it is longer than any apiserver waits.
+	readTimeout = 35 * time.Second
+	// writeTimeout of an answer, from the head of its request on: longer than any apiserver waits.
+	writeTimeout = 40 * time.Second
 	// idleTimeout is longer than that of apiservers, 90 s: who closes a connection first must be who might still use it.
 	idleTimeout = 3 * time.Minute
 	// closeTimeout of requests that are under way when the listener closes: as long as apiservers wait for them.

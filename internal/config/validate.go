@@ -32,7 +32,12 @@ func (c *Operator) validate(f *findings) {
 	validateLimits(f, c.Limits)
 }
 
-func validateLimits(f *findings, l limits.Limits) {
+// bounded is a set of limits.
+type bounded interface {
+	Validate(report func(section, field, problem string))
+}
+
+func validateLimits(f *findings, l bounded) {
 	l.Validate(func(section, field, problem string) {
 		f.invalid(root.child("limits").child(section).child(field), "%s", problem)
 	})

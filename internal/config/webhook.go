@@ -70,6 +70,8 @@ type WebhookLimits struct {
 	Registry WebhookRegistryLimits `json:"registry"`
 	// Signatures bounds signatures and attestations.
 	Signatures WebhookSignatureLimits `json:"signatures"`
+	// Admission bounds what is remembered of images, and how many are looked at.
+	Admission limits.Admission `json:"admission"`
 }
 
 // WebhookRegistryLimits are those of limits.Registry that matter to who reads no layers.
@@ -97,7 +99,7 @@ type WebhookSignatureLimits struct {
 	Referrers int `json:"referrers"`
 }
 
-// All limits, with the defaults of those that the webhook's file does not have.
+// All limits of registries and signatures, with the defaults of those that the webhook's file does not have.
 func (l WebhookLimits) All() limits.Limits {
 	all := limits.Limits{}.WithDefaults()
 	all.Registry.ManifestBytes = l.Registry.ManifestBytes
@@ -124,6 +126,7 @@ func DefaultWebhook() *Webhook {
 				RequestTimeout: limits.Duration(5 * time.Second), Tries: 2, RequestsPerHost: 64,
 			},
 			Signatures: WebhookSignatureLimits{StatementBytes: 4 << 20, Tried: standard.Signatures.Tried, Referrers: standard.Signatures.Referrers},
+			Admission:  limits.Admission{}.WithDefaults(),
 		},
 	}
 }
@@ -157,6 +160,7 @@ func (c *Webhook) validate(f *findings) {
 	c.Sigstore.validate(f, root.child("sigstore"))
 	c.Admission.validate(f, root.child("admission"))
 	validateLimits(f, c.Limits.All())
+	validateLimits(f, c.Limits.Admission)
 }
 
 func (r WebhookRegistries) validate(f *findings, at *path) {

@@ -29,12 +29,13 @@ func TestAWebhookHasDefaults(t *testing.T) {
 			Registry: WebhookRegistryLimits{ManifestBytes: 4 << 20, ConnectTimeout: limits.Duration(2 * time.Second), RequestTimeout: limits.Duration(5 * time.Second),
 				Tries: 2, RequestsPerHost: 64},
 			Signatures: WebhookSignatureLimits{StatementBytes: 4 << 20, Tried: 64, Referrers: 1024},
+			Admission:  limits.Admission{}.WithDefaults(),
 		},
 	}
 	for desc, rest := range map[string]string{
 		"absent": "",
 		"null":   "registries:\nsigstore: ~\nadmission: null\nlimits:\n",
-		"empty":  "registries: {}\nsigstore: {tuf: {}}\nadmission: {}\nlimits: {registry: {}, signatures: ~}\n",
+		"empty":  "registries: {}\nsigstore: {tuf: {}}\nadmission: {}\nlimits: {registry: {}, signatures: ~, admission: {}}\n",
 	} {
 		t.Run(desc, func(t *testing.T) {
 			got, err := ParseWebhook([]byte(webhookHead + rest))
@@ -59,6 +60,8 @@ func TestAWebhookKeepsWhatIsSet(t *testing.T) {
 		Limits: WebhookLimits{
 			Registry:   WebhookRegistryLimits{ManifestBytes: 1 << 20, ConnectTimeout: limits.Duration(time.Second), RequestTimeout: limits.Duration(time.Minute), Tries: 1, RequestsPerHost: 7},
 			Signatures: WebhookSignatureLimits{StatementBytes: 2 << 20, Tried: 3, Referrers: 4},
+			Admission: limits.Admission{Verdicts: 1, SuccessTTL: limits.Duration(time.Second), FailureTTL: limits.Duration(2 * time.Second), TagTTL: limits.Duration(3 * time.Second),
+				Timeout: limits.Duration(4 * time.Second), Verifications: 5, Attestations: 6, BreakerFailures: 7, BreakerPause: limits.Duration(8 * time.Second)},
 		},
 	}
 	got, err := ParseWebhook([]byte(webhookHead + "registries:\n  caBundle: |\n    " + strings.ReplaceAll(strings.TrimSpace(ca), "\n", "\n    ") + `
@@ -71,6 +74,7 @@ admission: {unmatchedImages: Allow, logAllowed: 0}
 limits:
   registry: {manifestBytes: 1Mi, connectTimeout: 1s, requestTimeout: 1m, tries: 1, requestsPerHost: 7}
   signatures: {statementBytes: 2Mi, tried: 3, referrers: 4}
+  admission: {verdicts: 1, successTTL: 1s, failureTTL: 2s, tagTTL: 3s, timeout: 4s, verifications: 5, attestations: 6, breakerFailures: 7, breakerPause: 8s}
 `))
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Fatalf("%v %s", err, diff)
@@ -102,6 +106,7 @@ func TestAWebhookNamesWhatIsWrong(t *testing.T) {
 		"no mode":                              {webhookHead + "admission: {unmatchedImages: ''}", []string{`line 3: admission.unmatchedImages: "" must be Deny, Warn or Allow`}},
 		"less than none of what is allowed":    {webhookHead + "admission: {logAllowed: -1}", []string{"line 3: admission.logAllowed: -1 must be between 0 and 1000000"}},
 		"limits that are none, and a typo":     {webhookHead + "limits: {registry: {tries: 0}, signatures: {statementBytes: 4Gi}}", []string{"line 3: limits.registry.tries: 0 must be more than 0", "line 3: limits.signatures.statementBytes: 4Gi is more than the hard maximum of 64Mi"}},
+		"what is remembered, above and below":  {webhookHead + "limits: {admission: {successTTL: 169h, verdicts: 0}}", []string{"line 3: limits.admission.verdicts: 0 must be more than 0", "line 3: limits.admission.successTTL: 169h is more than the hard maximum of 168h"}},
 		"limits of those who read layers":      {webhookHead + "limits: {registry: {layers: 5}}", []string{"line 3: limits.registry.layers: unknown field"}},
 		"limits of those who sign and build":   {webhookHead + "limits: {signatures: {requestTimeout: 5s}, build: {}}", []string{"line 3: limits.signatures.requestTimeout: unknown field", "line 3: limits.build: unknown field"}},
 		"a trust root that is no path of ours": {webhookHead + "sigstore: {trustedRootFile: a}", []string{`line 3: sigstore.trustedRootFile: "a" must be an absolute path in the container, such as /etc/sigstore/trusted_root.json`}},
@@ -175,6 +180,7 @@ func TestTheWebhooksDocumentedLimitsAreThoseOfTheCode(t *testing.T) {
 	var want, maxima map[string]map[string]any
 	recode(t, DefaultWebhook().Limits, &want)
 	recode(t, limits.Maximum(), &maxima)
+	recode(t, map[string]any{"admission": limits.MaximumAdmission()}, &maxima)
 	if diff := cmp.Diff(want, standard); diff != "" {
 		t.Errorf("defaults: %s", diff)
 	}

@@ -24,16 +24,16 @@ func (g *Group[T]) Do(ctx context.Context, key string, limit time.Duration, work
 				err = panicked(r)
 			}
 		}()
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+		working, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 		defer cancel()
-		return work(ctx)
+		return work(working)
 	})
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	waiting, cancel := context.WithTimeout(ctx, limit) // ctx is also of the work, which may only begin now
 	defer cancel()
 	select {
-	case <-ctx.Done():
+	case <-waiting.Done():
 		var none T
-		return none, ctx.Err()
+		return none, waiting.Err()
 	case r := <-done:
 		value, _ := r.Val.(T)
 		return value, r.Err

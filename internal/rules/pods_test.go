@@ -209,6 +209,12 @@ var ruleCases = map[string]ruleCase{
 		q.Spec.SecurityContext = &corev1.PodSecurityContext{RunAsNonRoot: new(true)}
 		q.Spec.Containers[0].SecurityContext, c.SecurityContext = nil, nil
 	}, nil},
+	// Kubernetes' restricted overrides its baseline here, and then exempts Windows, where the apiserver takes neither.
+	"what Windows has no use for": {func(q *rules.PodQuestion, c *corev1.Container) {
+		q.Spec.OS = &corev1.PodOS{Name: corev1.Windows}
+		c.SecurityContext.Capabilities.Add = []corev1.Capability{"SYS_ADMIN"}
+		c.SecurityContext.SeccompProfile = &corev1.SeccompProfile{Type: "Unconfined"}
+	}, nil},
 	"a user namespace": {func(q *rules.PodQuestion, c *corev1.Container) {
 		q.Spec.HostUsers = new(false)
 		q.Parameters.Users = nil

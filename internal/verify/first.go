@@ -14,7 +14,7 @@ import (
 )
 
 // Signature returns the first signature of ref that is good and by who was asked for. Both formats are searched at the same
-// time, and neither longer than until the other has one. If there is none, errors are those of Signatures; an outage in
+// time, and neither longer than until the other has one; bundles are opened after the tag was looked at, or took long. If there is none, errors are those of Signatures; an outage in
 // one format is an error only if the other has nothing good.
 func (v *Verifier) Signature(ctx context.Context, s Source, ref name.Digest) (Evidence, error) {
 	found, err := v.first(ctx, s, ref, want{predicateType: pipeline.PredicateSignature, simple: true}, nil)
@@ -41,7 +41,12 @@ func (v *Verifier) first(ctx context.Context, s Source, ref name.Digest, w want,
 	legacy.take, bundles.take = c.take, c.take
 	var failed [2]error
 	var both sync.WaitGroup
-	both.Go(func() { failed[0] = unpanicked(searching, legacy.tags) })
+	ahead := make(chan struct{})
+	bundles.ahead = ahead
+	both.Go(func() {
+		defer close(ahead)
+		failed[0] = unpanicked(searching, legacy.tags)
+	})
 	both.Go(func() { failed[1] = unpanicked(searching, bundles.referrers) })
 	both.Wait()
 	if c.found != nil {

@@ -47,7 +47,26 @@ func (s *search) referrers(ctx context.Context) error {
 	}
 	found = s.order(slices.Clone(found)) // others may have been given the same list
 	s.listed = len(found)
+	if len(found) > 0 {
+		s.await(ctx)
+	}
 	return s.each(ctx, found[:min(len(found), s.limits.Referrers)], s.referrer)
+}
+
+// headStart is how long a search waits for one that is ahead: the tag has it all in one answer, each bundle needs two more.
+const headStart = 200 * time.Millisecond
+
+func (s *search) await(ctx context.Context) {
+	if s.ahead == nil {
+		return
+	}
+	late := time.NewTimer(headStart)
+	defer late.Stop()
+	select {
+	case <-s.ahead:
+	case <-late.C:
+	case <-ctx.Done():
+	}
 }
 
 // order leaves out what says that it is something else, and begins with what looks most like what is wanted, newest first.

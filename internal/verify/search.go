@@ -41,6 +41,8 @@ type search struct {
 	want   want
 	limits limits.Signatures
 	now    func() time.Time
+	// ahead is closed when another search that may make this one needless has ended. Default: there is none.
+	ahead <-chan struct{}
 	// take is given what is good, and may end the search with errEnough. Default: keep.
 	take func(Attestation) error
 

@@ -114,6 +114,9 @@ func (r rule) object(t *testing.T, kind, namespace string, value any) *unstructu
 	if strings.HasPrefix(r.field, githubPath) {
 		put(t, content, githubPath, codeScanning())
 	}
+	if strings.HasPrefix(r.field, keyField) {
+		putKey(t, content, r.field)
+	}
 	put(t, content, r.field, value)
 	raw, err := json.Marshal(content)
 	if err != nil {
@@ -127,8 +130,11 @@ func (r rule) object(t *testing.T, kind, namespace string, value any) *unstructu
 }
 
 func complete(kind string) map[string]any {
-	if kind == "BaseImage" {
+	switch kind {
+	case "BaseImage":
 		return completeBaseImage()
+	case "ImageAdmissionPolicy":
+		return completePolicy()
 	}
 	return completeBuild()
 }
@@ -259,6 +265,7 @@ func TestEveryRuleHasACase(t *testing.T) {
 			append(defaultRules("spec.output.tags"), append(baseImageDefaults(), " rule 0", " required spec")...)},
 		"BaseImageBuild": {"baseimagebuilds", buildRules(t),
 			append(defaultRules("spec.output.tags"), " rule 0", " required spec")},
+		"ImageAdmissionPolicy": {"imageadmissionpolicies", policyRules(), policyDefaults()},
 	}
 	for kind, tt := range tests {
 		t.Run(kind, func(t *testing.T) {
@@ -290,7 +297,7 @@ func defaultRules(fields ...string) []string {
 }
 
 // keywords of a schema that accept or refuse a value, or fill one in.
-var keywords = []string{"minLength", "maxLength", "pattern", "enum", "minimum", "maximum", "minItems", "maxItems", "maxProperties", "default"}
+var keywords = []string{"minLength", "maxLength", "pattern", "enum", "minimum", "maximum", "minItems", "maxItems", "minProperties", "maxProperties", "default"}
 
 func readSchemaRules(t *testing.T, crd string) []string {
 	t.Helper()
@@ -313,7 +320,7 @@ func readSchemaRules(t *testing.T, crd string) []string {
 // schemaRules names every rule of a schema as "field keyword": [] stands for the elements of a list,
 // {} for the values of a map.
 func schemaRules(path string, schema map[string]any) []string {
-	if strings.HasSuffix(path, ".conditions[]") || strings.HasSuffix(path, ".tolerations[]") || strings.HasSuffix(path, ".resources") {
+	if strings.HasSuffix(path, ".conditions[]") || strings.HasSuffix(path, ".tolerations[]") || strings.HasSuffix(path, ".resources") || strings.HasSuffix(path, ".namespaceSelector") {
 		return nil
 	}
 	out := ownRules(path, schema)

@@ -140,7 +140,7 @@ func configOf(user string) *rest.Config {
 // installPolicies applies config/admission and waits until the apiserver heeds each policy.
 func installPolicies(t *testing.T) {
 	t.Helper()
-	created(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "basewright-system"}})
+	makeSystemNamespace(t)
 	for _, o := range admissionObjects(t) {
 		created(t, o)
 	}

@@ -29,14 +29,19 @@ import (
 
 const systemNamespace = "basewright-system"
 
-// installPermissions applies config/rbac as kustomize would, for the length of the test.
-func installPermissions(t *testing.T) {
+// makeSystemNamespace has the namespace from now on: without its controller, it would never be gone.
+func makeSystemNamespace(t *testing.T) {
 	t.Helper()
-	// It stays: without its controller, it would never be gone.
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: systemNamespace}}
 	if err := k8s.Create(t.Context(), namespace); err != nil && !apierrors.IsAlreadyExists(err) {
 		t.Fatal(err)
 	}
+}
+
+// installPermissions applies config/rbac as kustomize would, for the length of the test.
+func installPermissions(t *testing.T) {
+	t.Helper()
+	makeSystemNamespace(t)
 	createAll(t, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: systemNamespace, Name: "default"}})
 	for _, file := range []string{"service_account.yaml", "signer.yaml", "role.yaml", "role_binding.yaml", "leader_election.yaml", "user_roles.yaml"} {
 		raw, err := os.ReadFile(filepath.Join("../../config/rbac", file))
