@@ -25,6 +25,9 @@ const (
 	imagePage = "baseimage.md"
 	buildPage = "baseimagebuild.md"
 	gatesPage = "gates.md"
+
+	policyPage    = "imageadmissionpolicy.md"
+	admissionPage = "admission.md"
 )
 
 func page(t *testing.T, name string) string {
@@ -125,7 +128,7 @@ func TestTheDocumentedWordsAreThoseOfTheCode(t *testing.T) {
 	reasons := slices.Concat(constants(t, api, "Reason"), constants(t, "internal/pipeline", "Reason"), []string{v1alpha1.ConditionDockerfilePolicyPassed, v1alpha1.ConditionBuilt, v1alpha1.ConditionIndexed, v1alpha1.ConditionInspected,
 		v1alpha1.ConditionScanPassed, v1alpha1.ConditionTestsPassed, v1alpha1.ConditionAttested, v1alpha1.ConditionSigned, v1alpha1.ConditionVerified, v1alpha1.ConditionSARIFUploaded})
 	for name, tt := range map[string]struct{ code, documented []string }{
-		"reasons of conditions and events": {reasons, listed(t, imagePage, reasonsHeader)},
+		"reasons of conditions and events": {reasons, slices.Concat(listed(t, imagePage, reasonsHeader), listed(t, policyPage, "reason | meaning | what to do"), listed(t, admissionPage, "reason | answer | meaning"))},
 		"reasons to build":                 {constants(t, api, "BuildReason"), listed(t, imagePage, "reason | when")},
 		"phases":                           {constants(t, api, "Phase"), listed(t, buildPage, "phase | condition | what happens")},
 		"conditions":                       {constants(t, api, "Condition"), slices.Concat(listed(t, imagePage, conditions), listed(t, buildPage, conditions))},
@@ -220,10 +223,12 @@ func TestTheDocumentedFieldsAreThoseOfTheAPI(t *testing.T) {
 		// wholes are documented without the fields below them: they are Kubernetes' own, or described elsewhere.
 		wholes []string
 	}{
-		"spec of a BaseImage":        {imagePage, "baseimages", "spec", []string{"platforms[].resources", "platforms[].tolerations"}},
-		"status of a BaseImage":      {imagePage, "baseimages", "status", []string{"conditions", "image.platforms", "latestBuild.inputs"}},
-		"spec of a BaseImageBuild":   {buildPage, "baseimagebuilds", "spec", []string{"source", "output", "platforms", "buildArgs", "dockerfilePolicy", "scan", "tests"}},
-		"status of a BaseImageBuild": {buildPage, "baseimagebuilds", "status", []string{"conditions"}},
+		"spec of a BaseImage":               {imagePage, "baseimages", "spec", []string{"platforms[].resources", "platforms[].tolerations"}},
+		"status of a BaseImage":             {imagePage, "baseimages", "status", []string{"conditions", "image.platforms", "latestBuild.inputs"}},
+		"spec of a BaseImageBuild":          {buildPage, "baseimagebuilds", "spec", []string{"source", "output", "platforms", "buildArgs", "dockerfilePolicy", "scan", "tests"}},
+		"status of a BaseImageBuild":        {buildPage, "baseimagebuilds", "status", []string{"conditions"}},
+		"spec of an ImageAdmissionPolicy":   {policyPage, "imageadmissionpolicies", "spec", []string{"namespaceSelector", "attestations[].identities"}},
+		"status of an ImageAdmissionPolicy": {policyPage, "imageadmissionpolicies", "status", []string{"conditions"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			documented := listed(t, tt.page, "field of `"+tt.section+"` | "+strings.Join(fieldHeader[tt.page+" "+tt.section], " | "))
@@ -250,10 +255,12 @@ func TestTheDocumentedFieldsAreThoseOfTheAPI(t *testing.T) {
 
 // fieldHeader are the other columns of the tables of fields.
 var fieldHeader = map[string][]string{
-	imagePage + " spec":   {"default", "what and bounds"},
-	imagePage + " status": {"what"},
-	buildPage + " spec":   {"what"},
-	buildPage + " status": {"what"},
+	imagePage + " spec":    {"default", "what and bounds"},
+	imagePage + " status":  {"what"},
+	buildPage + " spec":    {"what"},
+	buildPage + " status":  {"what"},
+	policyPage + " spec":   {"default", "what and bounds"},
+	policyPage + " status": {"what"},
 }
 
 func below(path string, wholes []string) bool {
@@ -281,6 +288,23 @@ func TestTheDocumentedDefaultsOfABaseImageAreThoseOfTheCode(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("docs/%s (-code +documentation):\n%s", imagePage, diff)
+	}
+}
+
+func TestTheDocumentedDefaultsOfAPolicyAreThoseOfTheAPI(t *testing.T) {
+	want, got := map[string]string{}, map[string]string{}
+	schemaOf(t, "imageadmissionpolicies", "spec").walk("", func(path string, s *crdSchema) {
+		if s.Default != nil && s.isLeaf() {
+			want[path] = "`" + strings.ReplaceAll(jsonOf(t, s.Default), `"`, "") + "`"
+		}
+	})
+	for _, row := range table(t, policyPage, "field of `spec` | default | what and bounds") {
+		if path := strings.Trim(row[0], "`"); want[path] != "" {
+			got[path] = row[1]
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" || len(want) < 6 {
+		t.Errorf("docs/%s (-code +documentation):\n%s", policyPage, diff)
 	}
 }
 

@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"errors"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -62,9 +63,7 @@ func TestAKindThatCanNotBeReadIsTriedOnceAMinute(t *testing.T) {
 func TestAClusterImagePolicyThatIsNotSupportedRefuses(t *testing.T) {
 	keyless := func(extra map[string]any) map[string]any {
 		k := map[string]any{"identities": foreignKeyless["keyless"].(map[string]any)["identities"]}
-		for name, value := range extra {
-			k[name] = value
-		}
+		maps.Copy(k, extra)
 		return map[string]any{"keyless": k}
 	}
 	for desc, tt := range map[string]struct {

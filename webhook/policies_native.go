@@ -134,7 +134,7 @@ type referred struct {
 func (r referred) fault(problems field.ErrorList) error {
 	all := r.missing
 	if len(problems) > 0 {
-		all = append(all[:len(all):len(all)], &imagepolicy.InvalidError{Fields: problems})
+		all = append(slices.Clip(all), &imagepolicy.InvalidError{Fields: problems})
 	}
 	told := make([]string, 0, len(all))
 	for _, err := range all {

@@ -102,7 +102,7 @@ func (w *policyWorld) restart() {
 		Trust: imagepolicy.Trust{Material: func() (root.TrustedMaterial, error) { return w.trusted, nil }},
 	})
 	w.events = events.NewFakeRecorder(100)
-	w.Policies.log, w.Policies.events, w.policies, w.ours, w.clusters = logr.Discard(), w.events, w.api, transformed{w.api}, w.kind
+	w.log, w.Policies.events, w.policies, w.ours, w.clusters = logr.Discard(), w.events, w.api, transformed{w.api}, w.kind
 	w.writer = interceptor.NewClient(w.api.(client.WithWatch), interceptor.Funcs{
 		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
 			// The clock of the fake apiserver.

@@ -27,7 +27,7 @@ func TestPodsAreAdmittedByTheirImages(t *testing.T) {
 	}{
 		"an image that our signer has signed is admitted": {pod(good), admitted},
 		"one that nobody has signed is refused, with the command that shows it": {pod(unsigned),
-			wants{http.StatusForbidden, []string{"Pod cart is refused:", "spec.containers[0].image " + unsigned, "policy shop", "not signed", identity(signer), "cosign verify"}}},
+			wants{http.StatusForbidden, []string{"Pod cart is refused:", "spec.containers[0].image (policy shop)", "image: " + unsigned, "policy shop", "not signed", identity(signer), "cosign verify"}}},
 		"one that somebody else has signed is refused, and the message names them": {pod(foreign),
 			wants{http.StatusForbidden, []string{identity("somebody"), issuer, identity(signer)}}},
 		"one bad image among good ones is enough": {pod(good, unsigned), wants{http.StatusForbidden, []string{"spec.containers[1].image"}}},
@@ -215,7 +215,7 @@ func TestRuntimeRulesAlwaysHold(t *testing.T) {
 	admitted.check(t, w.validate(t, safe(pod(good)), nil))
 	privileged := safe(pod(good))
 	privileged.Spec.Containers[0].SecurityContext.Privileged = new(true)
-	refused := wants{http.StatusForbidden, []string{"spec.containers[0].securityContext.privileged", "policy shop, rule", "Fix:"}}
+	refused := wants{http.StatusForbidden, []string{"spec.containers[0].securityContext.privileged", "(policy shop, rule privileged)", "fix: "}}
 	refused.check(t, w.validate(t, privileged, nil))             // The image is remembered.
 	refused.check(t, w.validate(t, privileged, safe(pod(good)))) // No image is new.
 	admitted.check(t, w.mutate(t, privileged, nil))              // The validating webhook comes next.

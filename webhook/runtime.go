@@ -60,7 +60,8 @@ func (rv *reviewing) podQuestion(p *imagepolicy.Policy) rules.PodQuestion {
 	q := rules.PodQuestion{
 		Kind: rv.object.Kind, Namespace: rv.namespace, Meta: rv.object.Meta, Spec: rv.object.Spec, Path: rv.object.Path,
 		Profile: string(p.Runtime.Profile), Parameters: p.Runtime.Parameters, Version: rv.Cluster.Version(), Now: rv.Clock.Now(),
-		Fields: map[string]bool{}, Images: map[string]rules.ImageFacts{},
+		Automount: rv.Cluster.Automount(rv.namespace, rv.object.Spec),
+		Fields:    map[string]bool{}, Images: map[string]rules.ImageFacts{},
 	}
 	for _, c := range rv.candidates {
 		if !slices.Contains(c.policies, p) {

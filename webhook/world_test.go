@@ -133,8 +133,9 @@ func (c *cluster) Namespace(_ context.Context, name string) (map[string]string, 
 func (c *cluster) Access(context.Context, string, *corev1.PodSpec) (verdict.Access, error) {
 	return c.access, c.accessErr
 }
-func (c *cluster) Platforms() []pipeline.Platform { return c.platforms }
-func (c *cluster) Version() string                { return c.version }
+func (c *cluster) Automount(string, *corev1.PodSpec) *bool { return nil }
+func (c *cluster) Platforms() []pipeline.Platform          { return c.platforms }
+func (c *cluster) Version() string                         { return c.version }
 
 // Set and Count are of policySource.
 func (w *world) Set() (*imagepolicy.Set, error) {

@@ -1,7 +1,6 @@
 package imagepolicy
 
 import (
-	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -103,7 +102,7 @@ func newKey() (public, private string) {
 		}
 		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
 	}
-	der, err := x509.MarshalPKIXPublicKey(crypto.PublicKey(k.Public()))
+	der, err := x509.MarshalPKIXPublicKey(k.Public())
 	public = encode("PUBLIC KEY", der, err)
 	der, err = x509.MarshalPKCS8PrivateKey(k)
 	return public, encode("PRIVATE KEY", der, err)

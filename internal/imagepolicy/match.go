@@ -93,10 +93,8 @@ func (m *matcher) matchImage(n imageglob.Name, names []string) bool {
 		}
 	}
 	for _, p := range m.patterns {
-		for _, name := range names {
-			if p.match(name) {
-				return true
-			}
+		if slices.ContainsFunc(names, p.match) {
+			return true
 		}
 	}
 	return m.everything

@@ -207,6 +207,24 @@ func TestAttestations(t *testing.T) {
 	}
 }
 
+func TestAge(t *testing.T) {
+	now := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
+	for desc, tt := range map[string]struct {
+		signed time.Time
+		want   string
+	}{
+		"young":        {now.Add(-24 * time.Hour), ""},
+		"too old":      {now.Add(-24*time.Hour - time.Second), "it was signed 24h0m1s ago; it may be 24h old"},
+		"nobody knows": {time.Time{}, "nobody says when it was signed; it may be 24h old"},
+	} {
+		t.Run(desc, func(t *testing.T) {
+			if err := aged(now, tt.signed, 24*time.Hour); (err != nil) != (tt.want != "") || err != nil && err.Error() != tt.want {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // A verdict ends when an attestation gets too old.
 func TestAVerdictEndsWithItsAttestation(t *testing.T) {
 	w := newWorld(t, limits.Admission{})

@@ -3,6 +3,7 @@ package verdict
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,12 +74,13 @@ func TestAManifestIsReadOnce(t *testing.T) {
 			t.Fatal(v.Findings, err)
 		}
 	})
-	if len(asked) != 4 {
+	again := "GET /v2/base/x/manifests/" + ref.DigestStr()
+	if len(asked) > 4 || slices.Contains(asked, again) {
 		t.Errorf("%d requests: %q", len(asked), asked)
 	}
 	q := w.question(t, ref)
 	q.Access.Scope, q.Policy.Hash = "other", "other"
-	if asked := w.requests(func() { _, _ = w.cache.Judge(t.Context(), q) }); len(asked) != 3 {
+	if asked := w.requests(func() { _, _ = w.cache.Judge(t.Context(), q) }); !slices.Contains(asked, again) {
 		t.Errorf("with other credentials, %d requests: %q", len(asked), asked)
 	}
 }

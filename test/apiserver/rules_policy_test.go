@@ -3,6 +3,7 @@
 package apiserver
 
 import (
+	"context"
 	"slices"
 	"strconv"
 	"strings"
@@ -186,7 +187,7 @@ func TestPolicyRules(t *testing.T) {
 
 // removePolicies is for other tests: policies are of the whole cluster.
 func removePolicies(t *testing.T) {
-	if err := k8s.DeleteAllOf(t.Context(), &v1alpha1.ImageAdmissionPolicy{}); err != nil && t.Context().Err() == nil {
+	if err := k8s.DeleteAllOf(context.WithoutCancel(t.Context()), &v1alpha1.ImageAdmissionPolicy{}); err != nil {
 		t.Error(err)
 	}
 }
@@ -199,7 +200,7 @@ func TestPolicyDefaults(t *testing.T) {
 			"apiVersion": v1alpha1.SchemeGroupVersion.String(), "kind": "ImageAdmissionPolicy", "metadata": map[string]any{"name": name}, "spec": spec,
 		}}
 		created(t, u)
-		t.Cleanup(func() { _ = k8s.Delete(t.Context(), u) })
+		t.Cleanup(func() { _ = k8s.Delete(context.WithoutCancel(t.Context()), u) })
 		got := &v1alpha1.ImageAdmissionPolicy{}
 		if err := k8s.Get(t.Context(), client.ObjectKeyFromObject(u), got); err != nil {
 			t.Fatal(err)
@@ -234,7 +235,7 @@ func TestThePolicyItself(t *testing.T) {
 		}}
 	}
 	longest := created(t, named(text(63)))
-	t.Cleanup(func() { _ = k8s.Delete(t.Context(), longest) })
+	t.Cleanup(func() { _ = k8s.Delete(context.WithoutCancel(t.Context()), longest) })
 	assertRefused(t, k8s.Create(t.Context(), named(text(64))), "63", "<nil>", "")
 	without := rule{field: "spec"}.object(t, "ImageAdmissionPolicy", "", absent)
 	assertRefused(t, k8s.Create(t.Context(), without), "Required", "spec", "<nil>")
