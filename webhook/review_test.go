@@ -387,3 +387,29 @@ func TestIndexAndPlatformsAreBothSigned(t *testing.T) {
 		t.Run(name, func(t *testing.T) { tt.want.check(t, w.validate(t, pod(tt.image), nil)) })
 	}
 }
+
+func TestFactsOfImagesThatWereThereBefore(t *testing.T) {
+	w := newWorld(t)
+	good := w.sign(t, w.push(t, "shop/good", "1"), signer).String()
+	for name, tt := range map[string]struct {
+		parameters v1alpha1.RuntimeParameters
+		want       wants
+	}{
+		"a young image may stay":            {v1alpha1.RuntimeParameters{ImageMaxAge: &metav1.Duration{Duration: time.Hour}}, admitted},
+		"an old one may not":                {v1alpha1.RuntimeParameters{ImageMaxAge: &metav1.Duration{Duration: time.Nanosecond}}, wants{code: http.StatusForbidden}},
+		"one that has its labels may stay":  {v1alpha1.RuntimeParameters{ImageLabels: []string{"team"}}, admitted},
+		"one that lacks some may not":       {v1alpha1.RuntimeParameters{ImageLabels: []string{"owner"}}, wants{code: http.StatusForbidden}},
+		"one that may have a shell may not": {v1alpha1.RuntimeParameters{ImageShells: v1alpha1.Forbid}, wants{code: http.StatusForbidden}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w.policies = nil
+			w.policy(t, "shop", func(s *v1alpha1.ImageAdmissionPolicySpec) {
+				s.Runtime = v1alpha1.RuntimePolicy{Profile: v1alpha1.ProfileRestricted, Parameters: &tt.parameters}
+			})
+			old, changed := safe(pod(good)), safe(pod(good))
+			changed.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "x", Value: "y"}}
+			tt.want.check(t, w.validate(t, changed, old))
+			tt.want.check(t, w.validate(t, changed, nil))
+		})
+	}
+}
