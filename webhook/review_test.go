@@ -10,6 +10,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
 	"github.com/ibshafique/base-images/internal/pipeline"
@@ -390,13 +391,14 @@ func TestIndexAndPlatformsAreBothSigned(t *testing.T) {
 
 func TestFactsOfImagesThatWereThereBefore(t *testing.T) {
 	w := newWorld(t)
+	w.clock = clocktesting.NewFakePassiveClock(time.Now().Add(30 * time.Minute))
 	good := w.sign(t, w.push(t, "shop/good", "1"), signer).String()
 	for name, tt := range map[string]struct {
 		parameters v1alpha1.RuntimeParameters
 		want       wants
 	}{
 		"a young image may stay":            {v1alpha1.RuntimeParameters{ImageMaxAge: &metav1.Duration{Duration: time.Hour}}, admitted},
-		"an old one may not":                {v1alpha1.RuntimeParameters{ImageMaxAge: &metav1.Duration{Duration: time.Nanosecond}}, wants{code: http.StatusForbidden}},
+		"an old one may not":                {v1alpha1.RuntimeParameters{ImageMaxAge: &metav1.Duration{Duration: time.Minute}}, wants{code: http.StatusForbidden}},
 		"one that has its labels may stay":  {v1alpha1.RuntimeParameters{ImageLabels: []string{"team"}}, admitted},
 		"one that lacks some may not":       {v1alpha1.RuntimeParameters{ImageLabels: []string{"owner"}}, wants{code: http.StatusForbidden}},
 		"one that may have a shell may not": {v1alpha1.RuntimeParameters{ImageShells: v1alpha1.Forbid}, wants{code: http.StatusForbidden}},
