@@ -114,10 +114,9 @@ func (r *request) vouch(ctx context.Context, a imagepolicy.Authority, look func(
 		return testimony{}, err
 	}
 	shells := beside(func() (rules.Shells, error) { return r.shells(ctx, a, im) })
-	for _, c := range im.children {
-		if signature {
-			pending = append(pending, beside(func() (testimony, error) { return r.signed(ctx, a, c) }))
-		}
+	if signature && len(im.children) > 0 {
+		index := pending[0]
+		pending[0] = beside(func() (testimony, error) { return r.allSigned(ctx, a, index, im) })
 	}
 	for i, want := range a.Attestations {
 		pending = append(pending, beside(func() (testimony, error) { return r.covered(ctx, a, want, statements[i], im) }))
@@ -128,6 +127,20 @@ func (r *request) vouch(ctx context.Context, a imagepolicy.Authority, look func(
 	}
 	t.shells, err = shells()
 	return t, err
+}
+
+// allSigned asks for a signature of each image that a node can run, beside that of their index. An index that is not signed
+// says it for all.
+func (r *request) allSigned(ctx context.Context, a imagepolicy.Authority, index func() (testimony, error), im *image) (testimony, error) {
+	parts := []func() (testimony, error){index}
+	for _, c := range im.children {
+		parts = append(parts, beside(func() (testimony, error) { return r.signed(ctx, a, c) }))
+	}
+	whole, err := index()
+	if err == nil && len(whole.findings) > 0 {
+		return whole, nil
+	}
+	return all(parts)
 }
 
 // signed asks for a signature.

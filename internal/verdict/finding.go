@@ -22,7 +22,7 @@ const (
 
 // fixes are what to do about those faults that are the image's, or of whoever wants it. All others say that nothing is known.
 var fixes = map[string]string{
-	pipeline.ReasonSignatureMissing:     "sign this digest as somebody whom the policy names, or use an image that is signed so",
+	pipeline.ReasonSignatureMissing:     "sign this digest as somebody whom the policy names, an index with its platforms (cosign sign --recursive), or use an image that is signed so",
 	pipeline.ReasonSignatureInvalid:     "sign this digest again; if it is by a Sigstore of your own, give the webhook its trust root",
 	pipeline.ReasonIdentityMismatch:     "use an image that is signed by whom the policy names, or add who has signed this one to the policy",
 	pipeline.ReasonAttestationMissing:   "attest this digest as somebody whom the policy names, or use an image that has the attestation",
