@@ -42,7 +42,7 @@ func (a *admission) testImages(t *testing.T) {
 	} {
 		t.Run("refused if "+name, func(t *testing.T) {
 			t.Parallel()
-			words := append(test.words, "Pod refused", "is refused", "spec.containers[0].image", test.image, "Fix: ")
+			words := append(test.words, "Pod refused", "is refused", "spec.containers[0].image", test.image, "fix: ")
 			if strings.Contains(test.image, a.namespace) && !strings.Contains(test.image, "UPPER") {
 				words = append(words, "policy "+ns)
 			}
@@ -114,7 +114,7 @@ func (a *admission) testAttestations(t *testing.T) {
 		t.Run("refused if "+name, func(t *testing.T) {
 			t.Parallel()
 			ns := a.tenant(t, asking(test.asked))
-			refused(t, podOf(ns, "refused", test.image.byDigest()), forbidden, append(test.words, test.image.byDigest(), "policy "+ns, "Fix: ", "cosign verify-attestation ")...)
+			refused(t, podOf(ns, "refused", test.image.byDigest()), forbidden, append(test.words, test.image.byDigest(), "policy "+ns, "fix: ", "cosign verify-attestation ")...)
 		})
 	}
 	t.Run("refused as soon as it is too old", func(t *testing.T) {
@@ -124,7 +124,7 @@ func (a *admission) testAttestations(t *testing.T) {
 		a.attest(t, team, "cosign3", image, reviewType, map[string]string{"result": "good"})
 		pod := podOf(ns, "ages", image.byDigest())
 		admitted(t, pod)
-		a.refusedSoon(t, pod, image.byDigest(), "policy "+ns, image.byDigest(), reviewType, "1m", "Fix: ")
+		a.refusedSoon(t, pod, image.byDigest(), "policy "+ns, image.byDigest(), reviewType, "1m", "fix: ")
 	})
 	t.Run("admitted if it says what is asked for", func(t *testing.T) {
 		t.Parallel()

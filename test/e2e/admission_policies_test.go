@@ -29,7 +29,7 @@ func (a *admission) testPolicies(t *testing.T) {
 		t.Parallel()
 		ns := a.tenant(t, func(s *v1alpha1.ImageAdmissionPolicySpec) { s.Digest = v1alpha1.DigestRequire })
 		signed := a.signed()
-		refused(t, podOf(ns, "by-tag", signed.tag()), forbidden, "by tag", "policy "+ns, "Fix: write "+signed.pinned())
+		refused(t, podOf(ns, "by-tag", signed.tag()), forbidden, "by tag", "policy "+ns, "fix: write "+signed.pinned())
 		admitted(t, podOf(ns, "by-digest", signed.pinned()))
 	})
 	t.Run("an exception lets one image pass, and runtime rules hold", func(t *testing.T) {

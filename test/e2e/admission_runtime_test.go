@@ -49,7 +49,7 @@ func (a *admission) testRuntime(t *testing.T) {
 	} {
 		t.Run("refused with "+name, func(t *testing.T) {
 			t.Parallel()
-			words := append(test.words, "Pod refused", "is refused", "policy "+ns, "rule ", "Fix: ")
+			words := append(test.words, "Pod refused", "is refused", "policy "+ns, "rule ", "fix: ")
 			refused(t, podOf(ns, "refused", image, test.change), forbidden, words...)
 		})
 	}
@@ -98,7 +98,7 @@ func (a *admission) testLaterImages(t *testing.T) {
 	t.Run("an ephemeral container of an image that nobody signed is refused", func(t *testing.T) {
 		t.Parallel()
 		out, err := exec.CommandContext(t.Context(), kubectl, "--namespace="+ns, "debug", pod.Name, "--image="+unsigned.byDigest(), "--container=debugger", "--profile=restricted").CombinedOutput()
-		if err == nil || lacks(string(out), []string{"spec.ephemeralContainers[0].image", unsigned.byDigest(), "policy " + ns, "it is not signed", "Fix: "}) != "" {
+		if err == nil || lacks(string(out), []string{"spec.ephemeralContainers[0].image", unsigned.byDigest(), "policy " + ns, "it is not signed", "fix: "}) != "" {
 			t.Errorf("kubectl debug: %v\n%s", err, out)
 		}
 		t.Logf("%s", out)
