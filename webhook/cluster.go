@@ -50,7 +50,7 @@ type Cluster struct {
 	log      logr.Logger
 
 	namespaces *table[map[string]string]
-	accounts   *table[[]corev1.LocalObjectReference]
+	accounts   *table[account]
 	secrets    map[string]*table[version] // by type
 	nodes      *table[pipeline.Platform]
 	platforms  atomic.Pointer[[]pipeline.Platform]
@@ -103,7 +103,7 @@ func newCluster(kube kubernetes.Interface, metadataClient metadata.Interface, o 
 	c := &Cluster{
 		kube: kube, metadata: metadataClient, store: o.Secrets, clock: clock.RealClock{}, absent: absent,
 		namespaces: newTable(metav1.Object.GetLabels),
-		accounts:   newTable(pullSecretsOf),
+		accounts:   newTable(accountOf),
 		secrets:    map[string]*table[version]{registry.TypeDockerConfigJSON: newTable(versionOf), registry.TypeDockercfg: newTable(versionOf)},
 		nodes:      newTable(platformOf),
 	}
@@ -186,12 +186,20 @@ func (c *Cluster) secret(ctx context.Context, namespace, name string) (pullsecre
 
 // accountSecrets are those of the ServiceAccount, as its admission plugin gives them to pods that name none themselves.
 func (c *Cluster) accountSecrets(ctx context.Context, namespace string, spec *corev1.PodSpec) ([]corev1.LocalObjectReference, error) {
-	account := cmp.Or(spec.ServiceAccountName, "default")
-	if names, ok := c.accounts.get(namespace, account); ok {
-		return names, nil
+	name := accountName(spec)
+	if found, ok := c.accounts.get(namespace, name); ok {
+		return found.secrets, nil
 	}
-	return c.askAccount(ctx, namespace, account)
+	return c.askAccount(ctx, namespace, name)
 }
+
+// Automount is automountServiceAccountToken of the ServiceAccount of pods with this spec; nil if it does not say, or is not known.
+func (c *Cluster) Automount(namespace string, spec *corev1.PodSpec) *bool {
+	found, _ := c.accounts.get(namespace, accountName(spec))
+	return found.automount
+}
+
+func accountName(spec *corev1.PodSpec) string { return cmp.Or(spec.ServiceAccountName, "default") }
 
 // Namespace returns the labels of a namespace, which are not to be changed. There is an error if it is not known to exist:
 // nobody takes it for one without labels.
@@ -209,11 +217,17 @@ func versionOf(o metav1.Object) version {
 	return version{uid: string(o.GetUID()), resourceVersion: o.GetResourceVersion()}
 }
 
-func pullSecretsOf(o metav1.Object) []corev1.LocalObjectReference {
-	if account, ok := o.(*corev1.ServiceAccount); ok {
-		return account.ImagePullSecrets
+// account is what is kept of a ServiceAccount.
+type account struct {
+	secrets   []corev1.LocalObjectReference
+	automount *bool
+}
+
+func accountOf(o metav1.Object) account {
+	if a, ok := o.(*corev1.ServiceAccount); ok {
+		return account{secrets: a.ImagePullSecrets, automount: a.AutomountServiceAccountToken}
 	}
-	return nil
+	return account{}
 }
 
 // watches are one per table. The apiserver gives metadata only, but for ServiceAccounts: what is asked for is not in there.

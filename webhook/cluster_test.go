@@ -292,7 +292,7 @@ func TestChangesArrive(t *testing.T) {
 	c.namespaces.changed = func(_, _ map[string]string) { changed <- struct{}{} }
 	c.secrets[registry.TypeDockerConfigJSON].changed = func(_, _ version) { changed <- struct{}{} }
 	c.secrets[registry.TypeDockercfg].changed = func(_, _ version) { changed <- struct{}{} }
-	c.accounts.changed = func(_, _ []corev1.LocalObjectReference) { changed <- struct{}{} }
+	c.accounts.changed = func(_, _ account) { changed <- struct{}{} }
 	c.nodes.changed = func(old, now pipeline.Platform) { c.nodeChanged(old, now); changed <- struct{}{} }
 	start(t, c, a)
 	for range 5 {

@@ -29,6 +29,7 @@ type nothing struct{}
 func (nothing) Set() (*imagepolicy.Set, error)                               { return imagepolicy.NewSet(nil), nil }
 func (nothing) Count(*imagepolicy.Policy, bool)                              {}
 func (nothing) Namespace(context.Context, string) (map[string]string, error) { return nil, nil }
+func (nothing) Automount(string, *corev1.PodSpec) *bool                      { return nil }
 func (nothing) Platforms() []pipeline.Platform                               { return nil }
 func (nothing) Version() string                                              { return "1.37" }
 func (nothing) Access(context.Context, string, *corev1.PodSpec) (verdict.Access, error) {

@@ -95,7 +95,7 @@ func (h *Handler) admit(q question, r ruling) admission.Response {
 		return resp
 	}
 	for _, f := range r.in(v1alpha1.ModeWarn) {
-		resp.Warnings = append(resp.Warnings, bound(f.String(), maxWarning))
+		resp.Warnings = append(resp.Warnings, bound(f.warning(), maxWarning))
 		if len(resp.Warnings) == maxTold {
 			break
 		}

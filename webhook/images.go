@@ -64,7 +64,7 @@ func (rv *reviewing) images(ctx context.Context) {
 		rv.match(c)
 	}
 	if err := rv.login(ctx); err != nil {
-		rv.findings = append(rv.findings, outage(rv.object.Path+".imagePullSecrets", err))
+		rv.loggedOut(err)
 		return
 	}
 	var all sync.WaitGroup
@@ -154,6 +154,17 @@ func (rv *reviewing) login(ctx context.Context) (err error) {
 		return fmt.Errorf("looking for the pull secrets: %w", err)
 	}
 	return nil
+}
+
+// loggedOut is about credentials that can't be read: nothing that a policy asks for is known.
+func (rv *reviewing) loggedOut(err error) {
+	f := outage(rv.object.Path+".imagePullSecrets", err)
+	if pipeline.IsTerminal(err) {
+		f.unknown, f.fix = false, "mend the Secret that it names"
+	}
+	for _, p := range rv.policies() {
+		rv.findings = append(rv.findings, f.of(p))
+	}
 }
 
 // examine asks all policies about one image.
@@ -287,9 +298,10 @@ func (rv *reviewing) refuse(c *candidate, p *imagepolicy.Policy, found []verdict
 	}
 }
 
-// without is message without the name of the image, which is said beside it.
+// without is message without what stands beside it: which image it is about, and that its signatures were verified.
 func (c *candidate) without(message string) string {
-	return strings.ReplaceAll(message, " of "+registry.Name(c.digest)+":", ":")
+	message = strings.ReplaceAll(message, " of "+registry.Name(c.digest)+":", ":")
+	return strings.ReplaceAll(message, "verifying the signatures: ", "")
 }
 
 // pin is reference with digest, the tag kept for people.

@@ -20,7 +20,7 @@ func told(what string, findings []finding) string {
 	var out strings.Builder
 	fmt.Fprintln(&out, headline(what, findings))
 	for i, f := range findings {
-		line := fmt.Sprintf("%d. %s\n", i+1, f)
+		line := fmt.Sprintf("%d. %s\n", i+1, f.lines())
 		if i == maxTold || out.Len()+len(line) > maxMessage {
 			fmt.Fprintf(&out, "and %d more", len(findings)-i)
 			break
@@ -47,24 +47,37 @@ func headline(what string, findings []finding) string {
 	return fmt.Sprintf("%s is refused for %d reasons:", what, len(findings))
 }
 
-// String is one finding: where, who asks, what is wrong, what to do and how to see it.
-func (f finding) String() string {
+// lines are one finding: where, who asks and what is wrong; and below, what to do and how to see it.
+func (f finding) lines() string {
 	var out strings.Builder
-	out.WriteString(f.field)
-	if f.image != "" {
-		out.WriteString(" " + clip(f.image))
+	out.WriteString(bound(f.String(), maxFinding))
+	for _, more := range []struct{ what, text string }{{"image", f.image}, {"fix", f.fix}, {"see", f.command}} {
+		if more.text != "" {
+			fmt.Fprintf(&out, "\n   %s: %s", more.what, bound(plain(strings.TrimRight(more.text, ". ")), maxFinding))
+		}
 	}
+	return out.String()
+}
+
+// String is one finding in one line.
+func (f finding) String() string {
+	where := f.field
 	if who := f.who(); who != "" {
-		out.WriteString(" (" + who + ")")
+		where += " (" + who + ")"
 	}
-	fmt.Fprintf(&out, ": %s", strings.TrimRight(f.message, ". "))
+	return strings.TrimPrefix(plain(where+": "+strings.TrimRight(f.message, ". ")), ": ")
+}
+
+// warning is one finding for whoever is let through: with the image, on one line.
+func (f finding) warning() string {
+	out := f.String()
+	if f.image != "" {
+		out += ": " + clip(f.image)
+	}
 	if f.fix != "" {
-		fmt.Fprintf(&out, ". Fix: %s", strings.TrimRight(f.fix, ". "))
+		out += "; fix: " + plain(strings.TrimRight(f.fix, ". "))
 	}
-	if f.command != "" {
-		fmt.Fprintf(&out, ". To see it: %s", f.command)
-	}
-	return strings.TrimPrefix(bound(plain(out.String()), maxFinding), ": ")
+	return out
 }
 
 func (f finding) who() string {

@@ -69,8 +69,9 @@ func (b broken) Access(ctx context.Context, namespace string, spec *corev1.PodSp
 	return b.cluster.Access(ctx, namespace, spec)
 }
 
-func (b broken) Platforms() []pipeline.Platform { return b.platforms }
-func (b broken) Version() string                { return b.version }
+func (b broken) Automount(string, *corev1.PodSpec) *bool { return nil }
+func (b broken) Platforms() []pipeline.Platform          { return b.platforms }
+func (b broken) Version() string                         { return b.version }
 
 func (b broken) Judge(ctx context.Context, q verdict.Question) (verdict.Verdict, error) {
 	if err := b.at("judge"); err != nil || b.place == "judge" {

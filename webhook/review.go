@@ -42,6 +42,7 @@ type policySource interface {
 type clusterState interface {
 	Namespace(ctx context.Context, name string) (map[string]string, error)
 	Access(ctx context.Context, namespace string, spec *corev1.PodSpec) (verdict.Access, error)
+	Automount(namespace string, spec *corev1.PodSpec) *bool
 	Platforms() []pipeline.Platform
 	Version() string
 }

@@ -10,6 +10,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
 	"github.com/ibshafique/base-images/internal/pipeline"
@@ -27,7 +28,7 @@ func TestPodsAreAdmittedByTheirImages(t *testing.T) {
 	}{
 		"an image that our signer has signed is admitted": {pod(good), admitted},
 		"one that nobody has signed is refused, with the command that shows it": {pod(unsigned),
-			wants{http.StatusForbidden, []string{"Pod cart is refused:", "spec.containers[0].image " + unsigned, "policy shop", "not signed", identity(signer), "cosign verify"}}},
+			wants{http.StatusForbidden, []string{"Pod cart is refused:", "spec.containers[0].image (policy shop)", "image: " + unsigned, "policy shop", "not signed", identity(signer), "cosign verify"}}},
 		"one that somebody else has signed is refused, and the message names them": {pod(foreign),
 			wants{http.StatusForbidden, []string{identity("somebody"), issuer, identity(signer)}}},
 		"one bad image among good ones is enough": {pod(good, unsigned), wants{http.StatusForbidden, []string{"spec.containers[1].image"}}},
@@ -215,7 +216,7 @@ func TestRuntimeRulesAlwaysHold(t *testing.T) {
 	admitted.check(t, w.validate(t, safe(pod(good)), nil))
 	privileged := safe(pod(good))
 	privileged.Spec.Containers[0].SecurityContext.Privileged = new(true)
-	refused := wants{http.StatusForbidden, []string{"spec.containers[0].securityContext.privileged", "policy shop, rule", "Fix:"}}
+	refused := wants{http.StatusForbidden, []string{"spec.containers[0].securityContext.privileged", "(policy shop, rule privileged)", "fix: "}}
 	refused.check(t, w.validate(t, privileged, nil))             // The image is remembered.
 	refused.check(t, w.validate(t, privileged, safe(pod(good)))) // No image is new.
 	admitted.check(t, w.mutate(t, privileged, nil))              // The validating webhook comes next.
@@ -385,5 +386,32 @@ func TestIndexAndPlatformsAreBothSigned(t *testing.T) {
 		"the index is not signed":                    {childOnly.String(), wants{code: http.StatusForbidden}},
 	} {
 		t.Run(name, func(t *testing.T) { tt.want.check(t, w.validate(t, pod(tt.image), nil)) })
+	}
+}
+
+func TestFactsOfImagesThatWereThereBefore(t *testing.T) {
+	w := newWorld(t)
+	w.clock = clocktesting.NewFakePassiveClock(time.Now().Add(30 * time.Minute))
+	good := w.sign(t, w.push(t, "shop/good", "1"), signer).String()
+	for name, tt := range map[string]struct {
+		parameters v1alpha1.RuntimeParameters
+		want       wants
+	}{
+		"a young image may stay":            {v1alpha1.RuntimeParameters{ImageMaxAge: &metav1.Duration{Duration: time.Hour}}, admitted},
+		"an old one may not":                {v1alpha1.RuntimeParameters{ImageMaxAge: &metav1.Duration{Duration: time.Minute}}, wants{code: http.StatusForbidden}},
+		"one that has its labels may stay":  {v1alpha1.RuntimeParameters{ImageLabels: []string{"team"}}, admitted},
+		"one that lacks some may not":       {v1alpha1.RuntimeParameters{ImageLabels: []string{"owner"}}, wants{code: http.StatusForbidden}},
+		"one that may have a shell may not": {v1alpha1.RuntimeParameters{ImageShells: v1alpha1.Forbid}, wants{code: http.StatusForbidden}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w.policies = nil
+			w.policy(t, "shop", func(s *v1alpha1.ImageAdmissionPolicySpec) {
+				s.Runtime = v1alpha1.RuntimePolicy{Profile: v1alpha1.ProfileRestricted, Parameters: &tt.parameters}
+			})
+			old, changed := safe(pod(good)), safe(pod(good))
+			changed.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "x", Value: "y"}}
+			tt.want.check(t, w.validate(t, changed, old))
+			tt.want.check(t, w.validate(t, changed, nil))
+		})
 	}
 }

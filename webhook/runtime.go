@@ -60,7 +60,8 @@ func (rv *reviewing) podQuestion(p *imagepolicy.Policy) rules.PodQuestion {
 	q := rules.PodQuestion{
 		Kind: rv.object.Kind, Namespace: rv.namespace, Meta: rv.object.Meta, Spec: rv.object.Spec, Path: rv.object.Path,
 		Profile: string(p.Runtime.Profile), Parameters: p.Runtime.Parameters, Version: rv.Cluster.Version(), Now: rv.Clock.Now(),
-		Fields: map[string]bool{}, Images: map[string]rules.ImageFacts{},
+		Automount: rv.Cluster.Automount(rv.namespace, rv.object.Spec),
+		Fields:    map[string]bool{}, Images: map[string]rules.ImageFacts{},
 	}
 	for _, c := range rv.candidates {
 		if !slices.Contains(c.policies, p) {
@@ -83,12 +84,22 @@ func (rv *reviewing) askFacts(ctx context.Context, p *imagepolicy.Policy) (asked
 		if err := rv.resolve(ctx, c); err != nil {
 			return asked, fmt.Errorf("looking for the digest of %s: %w", clip(c.reference), err)
 		}
-		if c.facts[p], err = rv.Judge.Facts(ctx, rv.ofPolicy(c, p)); err != nil {
+		if c.facts[p], err = rv.factsOf(ctx, c, p); err != nil {
 			return asked, fmt.Errorf("looking at the configuration of %s: %w", clip(c.reference), err)
 		}
 		asked = true
 	}
 	return asked, nil
+}
+
+// factsOf an image that is not judged. When it was signed, and whether it has a shell, is known of those who vouch for it alone.
+func (rv *reviewing) factsOf(ctx context.Context, c *candidate, p *imagepolicy.Policy) (rules.ImageFacts, error) {
+	q := rv.ofPolicy(c, p)
+	if p.Runtime.Parameters.ImageMaxAge == 0 && !p.Runtime.Parameters.NoImageShells {
+		return rv.Judge.Facts(ctx, q)
+	}
+	v, err := rv.Judge.Judge(ctx, q)
+	return v.Facts, err
 }
 
 // policies of all images, each once, by name.

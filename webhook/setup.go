@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/go-logr/logr"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
@@ -52,7 +53,10 @@ func SetUp(mgr ctrl.Manager, o Options) error {
 		Unmatched: o.Unmatched, AllowUnmatched: o.AllowUnmatched, Budget: o.Budget, Clock: o.Clock}
 	rec := &recorder{policies: o.Policies, metrics: o.Metrics, owners: told, every: uint64(max(o.LogAllowed, 0))}
 	server := mgr.GetWebhookServer()
-	server.Register(MutatePath, &admission.Webhook{Handler: &Handler{reviewer: reviewer, recorder: rec, mutating: true}})
-	server.Register(ValidatePath, &admission.Webhook{Handler: &Handler{reviewer: reviewer, recorder: rec}})
+	server.Register(MutatePath, &admission.Webhook{LogConstructor: bareLog, Handler: &Handler{reviewer: reviewer, recorder: rec, mutating: true}})
+	server.Register(ValidatePath, &admission.Webhook{LogConstructor: bareLog, Handler: &Handler{reviewer: reviewer, recorder: rec}})
 	return nil
 }
+
+// bareLog adds nothing about the request: a decision has it all, and there once.
+func bareLog(base logr.Logger, _ *admission.Request) logr.Logger { return base }

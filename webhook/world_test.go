@@ -61,6 +61,7 @@ type world struct {
 	// answer sees a request before the registry does, and returns whether it has answered.
 	answer atomic.Pointer[func(http.ResponseWriter, *http.Request) bool]
 	judge  Judge
+	clock  clock.PassiveClock
 
 	policies  []*imagepolicy.Policy
 	policyErr error
@@ -72,7 +73,7 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{sigstore: sigstoretest.New(t), matched: map[string]int{}, denied: map[string]int{}}
+	w := &world{sigstore: sigstoretest.New(t), clock: clock.RealClock{}, matched: map[string]int{}, denied: map[string]int{}}
 	store := inmemory.New(inmemory.Logger(log.New(io.Discard, "", 0)), inmemory.WithReferrersSupport(true))
 	srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w.requests.Add(1)
@@ -133,8 +134,9 @@ func (c *cluster) Namespace(_ context.Context, name string) (map[string]string, 
 func (c *cluster) Access(context.Context, string, *corev1.PodSpec) (verdict.Access, error) {
 	return c.access, c.accessErr
 }
-func (c *cluster) Platforms() []pipeline.Platform { return c.platforms }
-func (c *cluster) Version() string                { return c.version }
+func (c *cluster) Automount(string, *corev1.PodSpec) *bool { return nil }
+func (c *cluster) Platforms() []pipeline.Platform          { return c.platforms }
+func (c *cluster) Version() string                         { return c.version }
 
 // Set and Count are of policySource.
 func (w *world) Set() (*imagepolicy.Set, error) {
@@ -285,7 +287,7 @@ func (w *world) policy(t testing.TB, policyName string, change ...func(*v1alpha1
 }
 
 func (w *world) reviewer() *Reviewer {
-	return &Reviewer{Policies: w, Cluster: w.cluster, Judge: w.judge, References: w.client, Budget: 8 * time.Second, Clock: clock.RealClock{}}
+	return &Reviewer{Policies: w, Cluster: w.cluster, Judge: w.judge, References: w.client, Budget: 8 * time.Second, Clock: w.clock}
 }
 
 func (w *world) handler(mutating bool) *Handler {

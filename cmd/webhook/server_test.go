@@ -181,7 +181,7 @@ func TestItServesWhileItDrains(t *testing.T) {
 		if serving.Err() != nil {
 			t.Error("it ends before the drain does")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if serving.Err() == nil {
 			t.Error("it does not end")

@@ -141,7 +141,7 @@ func asked(all []hook) []string {
 		for _, r := range w.rules {
 			for _, resource := range r.Resources {
 				for _, o := range r.Operations {
-					out = append(out, strings.Join([]string{string(*w.config.Service.Path), r.APIGroups[0], resource, string(o)}, " "))
+					out = append(out, strings.Join([]string{*w.config.Service.Path, r.APIGroups[0], resource, string(o)}, " "))
 				}
 			}
 		}

@@ -86,7 +86,7 @@ func policy(issuer string) object {
 			"images":            []string{registryHost + "/base/**"},
 			"namespaceSelector": object{"matchLabels": object{"kubernetes.io/metadata.name": shop}},
 			"identities":        []object{{"issuer": issuer, "subject": signer}},
-			"attestations":      []object{{"predicateType": "https://slsa.dev/provenance/v1"}, {"predicateType": "https://spdx.dev/Document"}},
+			"attestations":      []object{{"predicateType": "https://slsa.dev/provenance/v1"}},
 		},
 	}
 }

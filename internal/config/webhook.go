@@ -76,7 +76,7 @@ type WebhookLimits struct {
 
 // WebhookRegistryLimits are those of limits.Registry that matter to who reads no layers.
 type WebhookRegistryLimits struct {
-	// ManifestBytes of one manifest, index or image config. Default: 4Mi; at most 64Mi.
+	// ManifestBytes of one manifest, index or image config. Default: 1Mi; at most 64Mi.
 	ManifestBytes limits.Bytes `json:"manifestBytes"`
 	// ConnectTimeout of a connection. Default: 2s; at most 5m.
 	ConnectTimeout limits.Duration `json:"connectTimeout"`
@@ -122,7 +122,7 @@ func DefaultWebhook() *Webhook {
 		Limits: WebhookLimits{
 			// Somebody waits for at most 10 s, and an admission of several images makes many small requests at once.
 			Registry: WebhookRegistryLimits{
-				ManifestBytes: standard.Registry.ManifestBytes, ConnectTimeout: limits.Duration(2 * time.Second),
+				ManifestBytes: 1 << 20, ConnectTimeout: limits.Duration(2 * time.Second),
 				RequestTimeout: limits.Duration(5 * time.Second), Tries: 2, RequestsPerHost: 64,
 			},
 			Signatures: WebhookSignatureLimits{StatementBytes: 4 << 20, Tried: standard.Signatures.Tried, Referrers: standard.Signatures.Referrers},

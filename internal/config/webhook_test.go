@@ -26,7 +26,7 @@ func TestAWebhookHasDefaults(t *testing.T) {
 		Sigstore:  TrustRoot{TUF: TUF{Mirror: "https://tuf-repo-cdn.sigstore.dev"}},
 		Admission: Admission{UnmatchedImages: "Deny", LogAllowed: 100},
 		Limits: WebhookLimits{
-			Registry: WebhookRegistryLimits{ManifestBytes: 4 << 20, ConnectTimeout: limits.Duration(2 * time.Second), RequestTimeout: limits.Duration(5 * time.Second),
+			Registry: WebhookRegistryLimits{ManifestBytes: 1 << 20, ConnectTimeout: limits.Duration(2 * time.Second), RequestTimeout: limits.Duration(5 * time.Second),
 				Tries: 2, RequestsPerHost: 64},
 			Signatures: WebhookSignatureLimits{StatementBytes: 4 << 20, Tried: 64, Referrers: 1024},
 			Admission:  limits.Admission{}.WithDefaults(),

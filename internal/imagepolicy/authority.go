@@ -167,7 +167,7 @@ func (c *compiler) attestation(i int) Attestation {
 		a.Verifier = c.identities(at.Child("identities"), required.Identities)
 		flags, undated = identityFlags(required.Identities), false
 	}
-	a.Flags = append([]string{"--type=" + required.PredicateType}, flags...)
+	a.Flags = flags
 	if required.MaxAge != nil {
 		a.MaxAge = required.MaxAge.Duration
 		switch {

@@ -132,7 +132,7 @@ func TestWhatAClusterImagePolicyIs(t *testing.T) {
 		"nothing":               {authority(v1beta1.Authority{Static: &v1beta1.StaticRef{Action: "fail", Message: "no"}}), []Authority{{Name: "authority authority-0", Static: &Static{Message: "no"}}}, v1alpha1.ModeEnforce},
 		"attestations": {firstAuthority(func(a *v1beta1.Authority) {
 			a.Attestations = []v1beta1.Attestation{{Name: "p", PredicateType: "slsaprovenance"}}
-		}), []Authority{{Name: "authority authority-0", Flags: flags, AttestationsSuffice: true, Attestations: []Attestation{{Name: "attestation p", PredicateType: "https://slsa.dev/provenance/v0.2", Flags: append([]string{"--type=https://slsa.dev/provenance/v0.2"}, flags...)}}}}, v1alpha1.ModeEnforce},
+		}), []Authority{{Name: "authority authority-0", Flags: flags, AttestationsSuffice: true, Attestations: []Attestation{{Name: "attestation p", PredicateType: "https://slsa.dev/provenance/v0.2", Flags: flags}}}}, v1alpha1.ModeEnforce},
 	}
 	for desc, tt := range tests {
 		t.Run(desc, func(t *testing.T) {

@@ -87,7 +87,7 @@ func (c *clusterCompiler) attestation(at *field.Path, a v1beta1.Attestation, of 
 	}
 	out := Attestation{
 		Name: "attestation " + a.Name, PredicateType: predicateType, Verifier: of.Verifier,
-		Flags: append([]string{"--type=" + predicateType}, of.Flags...),
+		Flags: of.Flags,
 	}
 	if predicateType == "" {
 		c.required(at.Child("predicateType"), "say which statement, for example https://slsa.dev/provenance/v1")

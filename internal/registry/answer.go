@@ -122,6 +122,9 @@ func (a *answers) readManifest(id string, resp *http.Response) error {
 	if err := matches(id, raw); err != nil {
 		return err
 	}
+	if crowded(raw) {
+		return &TooLargeError{What: "the number of values in the manifest", Limit: maxValues}
+	}
 	_ = resp.Body.Close()
 	resp.Body = io.NopCloser(bytes.NewReader(raw))
 	resp.ContentLength = int64(len(raw))

@@ -92,11 +92,11 @@ func (s subject) within(ctx context.Context, b Budget, evaluate func(*meter) err
 // leave waits a little for an evaluation that was told to stop, and then counts it until it ends.
 func leave(done <-chan error) {
 	select {
-	case <-done:
+	case <-done: //nolint:errcheck // Nobody asks for it any more.
 	case <-time.After(grace):
 		abandoned.Add(1)
 		go func() {
-			<-done
+			<-done //nolint:errcheck // Nobody asks for it any more.
 			abandoned.Add(-1)
 		}()
 	}

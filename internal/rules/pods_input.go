@@ -241,8 +241,8 @@ func (in *podInput) volumes(o *members) {
 // sourceNames are the names of the types of volumes, by the field of the structure.
 var sourceNames = func() (names []*ast.Term) {
 	t := reflect.TypeFor[corev1.VolumeSource]()
-	for i := range t.NumField() {
-		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+	for field := range t.Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		names = append(names, ast.StringTerm(name))
 	}
 	return names

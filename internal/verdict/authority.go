@@ -114,10 +114,9 @@ func (r *request) vouch(ctx context.Context, a imagepolicy.Authority, look func(
 		return testimony{}, err
 	}
 	shells := beside(func() (rules.Shells, error) { return r.shells(ctx, a, im) })
-	for _, c := range im.children {
-		if signature {
-			pending = append(pending, beside(func() (testimony, error) { return r.signed(ctx, a, c) }))
-		}
+	if signature && len(im.children) > 0 {
+		index := pending[0]
+		pending[0] = beside(func() (testimony, error) { return r.allSigned(ctx, a, index, im) })
 	}
 	for i, want := range a.Attestations {
 		pending = append(pending, beside(func() (testimony, error) { return r.covered(ctx, a, want, statements[i], im) }))
@@ -130,6 +129,20 @@ func (r *request) vouch(ctx context.Context, a imagepolicy.Authority, look func(
 	return t, err
 }
 
+// allSigned asks for a signature of each image that a node can run, beside that of their index. An index that is not signed
+// says it for all.
+func (r *request) allSigned(ctx context.Context, a imagepolicy.Authority, index func() (testimony, error), im *image) (testimony, error) {
+	parts := []func() (testimony, error){index}
+	for _, c := range im.children {
+		parts = append(parts, beside(func() (testimony, error) { return r.signed(ctx, a, c) }))
+	}
+	whole, err := index()
+	if err == nil && len(whole.findings) > 0 {
+		return whole, nil
+	}
+	return all(parts)
+}
+
 // signed asks for a signature.
 func (r *request) signed(ctx context.Context, a imagepolicy.Authority, c child) (testimony, error) {
 	if a.Verifier == nil {
@@ -137,7 +150,7 @@ func (r *request) signed(ctx context.Context, a imagepolicy.Authority, c child) 
 	}
 	e, err := r.as(a.Verifier).Signature(ctx, r.source, c.ref)
 	if err != nil {
-		return against(err, command(c.ref, a.Flags, "verify"), a.Name, c.platform)
+		return against(err, command(c.ref, a.Flags, "verify"), r.who(a), c.platform)
 	}
 	return evidence(e, c)
 }
@@ -175,7 +188,7 @@ func (r *request) attested(ctx context.Context, a imagepolicy.Authority, want im
 	}
 	found, err := r.attestation(ctx, want.Verifier, c, want.PredicateType, func(found verify.Attestation) error { return r.accept(ctx, want, found) })
 	if err != nil {
-		return against(err, command(c.ref, want.Flags, "verify-attestation", "--type", want.PredicateType), a.Name, want.Name, c.platform)
+		return against(err, command(c.ref, want.Flags, "verify-attestation", "--type", want.PredicateType), r.who(a), want.Name, c.platform)
 	}
 	t, err := evidence(found.Evidence, c)
 	if want.MaxAge > 0 {

@@ -174,7 +174,7 @@ func (c *Cache) imageKey(q Question) imageKey {
 }
 
 func (c *Cache) cold(ctx context.Context, k key, q Question) (Verdict, error) {
-	k.imageKey = k.imageKey.clone()
+	k.imageKey = k.clone()
 	v, look, err := c.verdicts.find(ctx, k, func(ctx context.Context, s *steps) (Verdict, error) {
 		began := c.clock.Now()
 		v, err := c.judge(ctx, q, k.imageKey, s)
@@ -204,10 +204,13 @@ func (c *Cache) judge(ctx context.Context, q Question, k imageKey, s *steps) (Ve
 	if err == nil && !v.Holds() && len(v.Findings) == 0 {
 		err = pipeline.Transientf(pipeline.ReasonInternalError, "verifying %s: there is neither evidence nor anything wrong", registry.Name(q.Image))
 	}
-	if err != nil {
-		return Verdict{}, outage(err)
+	switch {
+	case err == nil:
+		return v, nil
+	case errors.Is(ctx.Err(), context.DeadlineExceeded) && !pipeline.IsTransient(err):
+		return Verdict{}, pipeline.Transientf(pipeline.ReasonRegistryTimeout, "%w", err)
 	}
-	return v, nil
+	return Verdict{}, outage(err)
 }
 
 // Facts implements Judge.

@@ -22,7 +22,7 @@ const (
 
 // fixes are what to do about those faults that are the image's, or of whoever wants it. All others say that nothing is known.
 var fixes = map[string]string{
-	pipeline.ReasonSignatureMissing:     "sign this digest as somebody whom the policy names, or use an image that is signed so",
+	pipeline.ReasonSignatureMissing:     "sign this digest as somebody whom the policy names, an index with its platforms (cosign sign --recursive), or use an image that is signed so",
 	pipeline.ReasonSignatureInvalid:     "sign this digest again; if it is by a Sigstore of your own, give the webhook its trust root",
 	pipeline.ReasonIdentityMismatch:     "use an image that is signed by whom the policy names, or add who has signed this one to the policy",
 	pipeline.ReasonAttestationMissing:   "attest this digest as somebody whom the policy names, or use an image that has the attestation",
@@ -82,10 +82,18 @@ func bounded(all []Finding) []Finding {
 		}
 	}
 	slices.SortFunc(all, func(a, b Finding) int {
-		return cmp.Or(strings.Compare(a.Message, b.Message), strings.Compare(a.Reason, b.Reason), strings.Compare(a.Command, b.Command))
+		// Signatures before attestations: who has not signed has attested nothing either.
+		return cmp.Or(cmp.Compare(attests(a), attests(b)), strings.Compare(a.Message, b.Message), strings.Compare(a.Reason, b.Reason), strings.Compare(a.Command, b.Command))
 	})
 	all = slices.Compact(all)
 	return slices.Clip(all[:min(len(all), maxFindings)])
+}
+
+func attests(f Finding) int {
+	if f.Reason == pipeline.ReasonAttestationMissing || f.Reason == pipeline.ReasonAttestationRejected {
+		return 1
+	}
+	return 0
 }
 
 func clip(s string) string {

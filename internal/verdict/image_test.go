@@ -2,6 +2,7 @@ package verdict
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/ibshafique/base-images/internal/limits"
 	"github.com/ibshafique/base-images/internal/pipeline"
 	"github.com/ibshafique/base-images/internal/registry"
 )
@@ -205,5 +207,22 @@ func TestFindingsAreFewAndSorted(t *testing.T) {
 	}
 	if long := bounded(all[100:]); len(long[0].Message) > maxText+3 {
 		t.Error(len(long[0].Message))
+	}
+}
+
+// A manifest that takes a lot of memory is not parsed.
+func TestAManifestThatIsCrowdedIsRefused(t *testing.T) {
+	w := newWorld(t, limits.Admission{})
+	w.on(func(rw http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasSuffix(r.URL.Path, ".sig") {
+			return false
+		}
+		rw.Header().Set("Content-Type", string(types.OCIManifestSchema1))
+		_, _ = fmt.Fprintf(rw, `{"config":{},"layers":[%s{}]}`, strings.Repeat("{},", 16<<10))
+		return true
+	})
+	v, err := w.cache.Judge(t.Context(), w.question(t, w.pushed(t, "", nil)))
+	if diff := cmp.Diff([]string{"SignatureInvalid"}, reasons(v)); diff != "" || err != nil || !strings.Contains(v.Findings[0].Message, "values") {
+		t.Fatal(diff, err, v.Findings)
 	}
 }

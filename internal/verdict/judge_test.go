@@ -34,8 +34,8 @@ func TestAnImageHolds(t *testing.T) {
 		says  []string
 	}{
 		"signed by us":          {signed, []string{}, nil},
-		"signed by others":      {byOthers, []string{"IdentityMismatch"}, []string{ours + ": ", theirs, issuer}},
-		"not signed":            {unsigned, []string{"SignatureMissing"}, []string{ours + ": ", "it is not signed", ours}},
+		"signed by others":      {byOthers, []string{"IdentityMismatch"}, []string{theirs, issuer}},
+		"not signed":            {unsigned, []string{"SignatureMissing"}, []string{"it is not signed", ours}},
 		"not there":             {missing, []string{"ImageNotFound"}, nil},
 		"a digest of SHA-512":   {unsigned.Context().Digest("sha512:" + strings.Repeat("0", 128)), []string{"ImageNotFound"}, nil},
 		"of another repository": {w.repository(t, "other/x").Digest(signed.DigestStr()), []string{"ImageNotFound"}, nil},
@@ -164,7 +164,7 @@ func TestAttestations(t *testing.T) {
 		says   string
 	}{
 		"of each image":                  {asked(all, nil), []string{}, ""},
-		"of one image of two":            {asked(some, nil), []string{"AttestationMissing"}, ours + ": attestations[0]: linux/arm64: "},
+		"of one image of two":            {asked(some, nil), []string{"AttestationMissing"}, "attestations[0]: linux/arm64: "},
 		"of the index":                   {asked(whole, nil), []string{}, ""},
 		"of another type":                {asked("https://x/al", nil), []string{"AttestationMissing"}, "https://x/al"},
 		"by somebody else":               {asked(foreign, nil), []string{"IdentityMismatch"}, theirs},

@@ -64,6 +64,14 @@ func (r *request) judge(ctx context.Context) (Verdict, error) {
 	return Verdict{Facts: known, Until: said.until, proven: true}, nil
 }
 
+// who says which authority a finding is of, if there are several.
+func (r *request) who(a imagepolicy.Authority) string {
+	if len(r.Policy.Authorities) == 1 {
+		return ""
+	}
+	return a.Name
+}
+
 // authorities are those that are asked for evidence, and what the others say without: that the image may pass, or not.
 func (r *request) authorities() (passed bool, refused []Finding, asked []imagepolicy.Authority) {
 	for _, a := range r.Policy.Authorities {
@@ -74,7 +82,7 @@ func (r *request) authorities() (passed bool, refused []Finding, asked []imagepo
 			passed = true
 		default:
 			f := Finding{Reason: pipeline.ReasonImageRefused, Message: a.Static.Message, Fix: fixes[pipeline.ReasonImageRefused]}
-			refused = append(refused, f.by("", a.Name))
+			refused = append(refused, f.by("", r.who(a)))
 		}
 	}
 	return passed, refused, asked

@@ -74,8 +74,8 @@ func webhookReplica(t *testing.T) *webhook.Certificates {
 	return certificates
 }
 
-// trusted are the certificates that all webhooks of the cluster trust.
-func trusted(t *testing.T) (bundles [][]byte) {
+// trustedByAll are the certificates that all webhooks of the cluster trust.
+func trustedByAll(t *testing.T) (bundles [][]byte) {
 	t.Helper()
 	mutating, validating := configurations(t)
 	for _, o := range []client.Object{mutating, validating} {
@@ -127,7 +127,7 @@ func TestCertificatesOfTwoReplicas(t *testing.T) {
 	all := func() error {
 		var failed []error
 		for _, r := range replicas {
-			failed = append(failed, served(r, trusted(t)))
+			failed = append(failed, served(r, trustedByAll(t)))
 		}
 		one, err := replicas[0].GetCertificate(nil)
 		other, err2 := replicas[1].GetCertificate(nil)
@@ -140,7 +140,7 @@ func TestCertificatesOfTwoReplicas(t *testing.T) {
 		return nil
 	}
 	eventually(t, "after the start", all)
-	before := trusted(t)
+	before := trustedByAll(t)
 	if len(before) != 4 {
 		t.Errorf("there are %d webhooks", len(before))
 	}
@@ -153,7 +153,7 @@ func TestCertificatesOfTwoReplicas(t *testing.T) {
 		if err := all(); err != nil {
 			t.Errorf("in between: %v", err)
 		}
-		for _, bundle := range trusted(t) {
+		for _, bundle := range trustedByAll(t) {
 			if bytes.Count(bundle, []byte("BEGIN CERTIFICATE")) != 2 || !bytes.HasSuffix(bundle, before[0]) {
 				return errors.New("not all webhooks trust both")
 			}
@@ -171,7 +171,7 @@ func TestCertificatesOfTwoReplicas(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "a configuration without a bundle", func() error {
-		if slices.ContainsFunc(trusted(t), func(b []byte) bool { return len(b) == 0 }) {
+		if slices.ContainsFunc(trustedByAll(t), func(b []byte) bool { return len(b) == 0 }) {
 			return errors.New("it has none")
 		}
 		return nil

@@ -30,19 +30,19 @@ func (a *admission) testImages(t *testing.T) {
 		image string
 		words []string
 	}{
-		"nobody has signed it, by tag":    {unsigned.tag(), []string{"no signature", signerIdentity, a.subject(team), "cosign verify "}},
-		"nobody has signed it, by digest": {unsigned.byDigest(), []string{"no signature", signerIdentity, "cosign verify "}},
-		"somebody else has, in a bundle":  {foreign.byDigest(), []string{"signed by", a.subject(outsider), a.subject(team), "cosign verify "}},
-		"somebody else has, in a tag":     {foreignTags.byDigest(), []string{"signed by", a.subject(outsider), a.subject(team), "cosign verify "}},
-		"only the index is signed":        {partial.byDigest(), []string{"linux/amd64", partial.children[0], "--recursive"}},
-		"only the platforms are":          {children.byDigest(), []string{children.digest, "no signature"}},
+		"nobody has signed it, by tag":    {unsigned.tag(), []string{"it is not signed", signerIdentity, a.subject(team), "cosign verify "}},
+		"nobody has signed it, by digest": {unsigned.byDigest(), []string{"it is not signed", signerIdentity, "cosign verify "}},
+		"somebody else has, in a bundle":  {foreign.byDigest(), []string{"the valid ones are by", a.subject(outsider), a.subject(team), "cosign verify "}},
+		"somebody else has, in a tag":     {foreignTags.byDigest(), []string{"the valid ones are by", a.subject(outsider), a.subject(team), "cosign verify "}},
+		"only the index is signed":        {partial.byDigest(), []string{"linux/amd64", partial.children[0], "it is not signed"}},
+		"only the platforms are":          {children.byDigest(), []string{children.digest, "it is not signed"}},
 		"there is no such tag":            {unsigned.repository + ":v2", []string{"check the name"}},
 		"it is no reference":              {registryHost + "/" + a.namespace + "/UPPER", []string{"is not an image reference"}},
 		"no policy is for it":             {registryHost + "/somewhere/else:v1", []string{"no ImageAdmissionPolicy is for this image", "spec.images"}},
 	} {
 		t.Run("refused if "+name, func(t *testing.T) {
 			t.Parallel()
-			words := append(test.words, "Pod refused", "is refused", "spec.containers[0].image", test.image, "Fix: ")
+			words := append(test.words, "Pod refused", "is refused", "spec.containers[0].image", test.image, "fix: ")
 			if strings.Contains(test.image, a.namespace) && !strings.Contains(test.image, "UPPER") {
 				words = append(words, "policy "+ns)
 			}
@@ -68,7 +68,7 @@ func (a *admission) testImages(t *testing.T) {
 			t.Errorf("the pod has %s, want %s", got, good.pinned())
 		}
 		bad := a.push(t, "moves", "after")
-		a.refusedSoon(t, pod, good.pinned(), "policy "+ns, bad.tag(), bad.digest, "no signature")
+		a.refusedSoon(t, pod, good.pinned(), "policy "+ns, bad.tag(), bad.digest, "it is not signed")
 		if got := admitted(t, podOf(ns, "stays", good.pinned())).Spec.Containers[0].Image; got != good.pinned() {
 			t.Errorf("the pod has %s, want %s", got, good.pinned())
 		}
@@ -102,10 +102,10 @@ func (a *admission) testAttestations(t *testing.T) {
 		asked v1alpha1.RequiredAttestation
 		words []string
 	}{
-		"there is none":         {signed, v1alpha1.RequiredAttestation{PredicateType: reviewType}, []string{reviewType, "no attestation"}},
-		"it is of another type": {reviewed, v1alpha1.RequiredAttestation{PredicateType: approvalType}, []string{approvalType, "no attestation"}},
+		"there is none":         {signed, v1alpha1.RequiredAttestation{PredicateType: reviewType}, []string{reviewType, "there is none of this type"}},
+		"it is of another type": {reviewed, v1alpha1.RequiredAttestation{PredicateType: approvalType}, []string{approvalType, "there is none of this type"}},
 		"its type only begins like it": {reviewed, v1alpha1.RequiredAttestation{PredicateType: reviewType + "/v2"},
-			[]string{reviewType + "/v2", "no attestation"}},
+			[]string{reviewType + "/v2", "there is none of this type"}},
 		"somebody else says so": {byOutsider, v1alpha1.RequiredAttestation{PredicateType: reviewType}, []string{reviewType, a.subject(outsider), a.subject(team)}},
 		"it says something else": {reviewed, v1alpha1.RequiredAttestation{PredicateType: reviewType, Rego: "package review\nimport rego.v1\n" +
 			"deny contains sprintf(\"the result is %v, and has to be excellent\", [input.predicate.result]) if input.predicate.result != \"excellent\"\n"},
@@ -114,7 +114,7 @@ func (a *admission) testAttestations(t *testing.T) {
 		t.Run("refused if "+name, func(t *testing.T) {
 			t.Parallel()
 			ns := a.tenant(t, asking(test.asked))
-			refused(t, podOf(ns, "refused", test.image.byDigest()), forbidden, append(test.words, test.image.byDigest(), "policy "+ns, "Fix: ", "cosign verify-attestation ")...)
+			refused(t, podOf(ns, "refused", test.image.byDigest()), forbidden, append(test.words, test.image.byDigest(), "policy "+ns, "fix: ", "cosign verify-attestation ")...)
 		})
 	}
 	t.Run("refused as soon as it is too old", func(t *testing.T) {
@@ -124,7 +124,7 @@ func (a *admission) testAttestations(t *testing.T) {
 		a.attest(t, team, "cosign3", image, reviewType, map[string]string{"result": "good"})
 		pod := podOf(ns, "ages", image.byDigest())
 		admitted(t, pod)
-		a.refusedSoon(t, pod, image.byDigest(), "policy "+ns, image.byDigest(), reviewType, "1m", "Fix: ")
+		a.refusedSoon(t, pod, image.byDigest(), "policy "+ns, image.byDigest(), reviewType, "1m", "fix: ")
 	})
 	t.Run("admitted if it says what is asked for", func(t *testing.T) {
 		t.Parallel()

@@ -29,7 +29,7 @@ func (a *admission) testPolicies(t *testing.T) {
 		t.Parallel()
 		ns := a.tenant(t, func(s *v1alpha1.ImageAdmissionPolicySpec) { s.Digest = v1alpha1.DigestRequire })
 		signed := a.signed()
-		refused(t, podOf(ns, "by-tag", signed.tag()), forbidden, "by tag", "policy "+ns, "Fix: write "+signed.pinned())
+		refused(t, podOf(ns, "by-tag", signed.tag()), forbidden, "by tag", "policy "+ns, "fix: write "+signed.pinned())
 		admitted(t, podOf(ns, "by-digest", signed.pinned()))
 	})
 	t.Run("an exception lets one image pass, and runtime rules hold", func(t *testing.T) {
@@ -42,19 +42,19 @@ func (a *admission) testPolicies(t *testing.T) {
 		}
 		pod.Spec.HostNetwork = true
 		refused(t, pod, forbidden, "spec.hostNetwork")
-		refused(t, podOf(ns, "another", a.variant(t, "not-excepted").tag()), forbidden, "no signature")
+		refused(t, podOf(ns, "another", a.variant(t, "not-excepted").tag()), forbidden, "it is not signed")
 	})
 	t.Run("an exception that has expired does not", func(t *testing.T) {
 		t.Parallel()
 		ns := a.tenant(t)
 		a.except(t, ns, unsigned, time.Now().Add(-time.Minute))
-		refused(t, podOf(ns, "expired", unsigned.tag()), forbidden, "no signature", "policy "+ns)
+		refused(t, podOf(ns, "expired", unsigned.tag()), forbidden, "it is not signed", "policy "+ns)
 	})
 	t.Run("Warn warns whoever uses kubectl", func(t *testing.T) {
 		t.Parallel()
 		ns := a.tenant(t, func(s *v1alpha1.ImageAdmissionPolicySpec) { s.Mode = v1alpha1.ModeWarn })
 		out := kubectlCreate(t, podOf(ns, "warned", unsigned.tag()))
-		if missing := lacks(out, []string{"Warning: ", unsigned.tag(), "policy " + ns, "no signature", "pod/warned created"}); missing != "" {
+		if missing := lacks(out, []string{"Warning: ", unsigned.tag(), "policy " + ns, "it is not signed", "pod/warned created"}); missing != "" {
 			t.Errorf("kubectl does not say %s:\n%s", missing, out)
 		}
 		t.Log(out)
@@ -127,7 +127,7 @@ func (a *admission) testOwners(t *testing.T) {
 		deployment := deploymentOf(ns, "web", unsigned.tag())
 		deployment.Spec.Template.Spec.HostNetwork = true
 		refused(t, deployment, forbidden, "Deployment web is refused", "spec.template.spec.containers[0].image", unsigned.tag(), "policy "+ns,
-			"no signature", "spec.template.spec.hostNetwork")
+			"it is not signed", "spec.template.spec.hostNetwork")
 	})
 	t.Run("a Deployment that was there before has an event", func(t *testing.T) {
 		t.Parallel()
@@ -139,7 +139,7 @@ func (a *admission) testOwners(t *testing.T) {
 		enforce(t, ns)
 		refused(t, podOf(ns, "known", unsigned.tag()), forbidden, "policy "+ns)
 		run(t, nil, kubectl, "--namespace="+ns, "scale", "deployment/early", "--replicas=1")
-		awaitRefusalEvent(t, deployment, unsigned.tag(), "policy "+ns, "no signature")
+		awaitRefusalEvent(t, deployment, unsigned.tag(), "policy "+ns, "it is not signed")
 		pods := &corev1.PodList{}
 		if err := k8s.List(t.Context(), pods, client.InNamespace(ns)); err != nil || len(pods.Items) != 0 {
 			t.Errorf("it has pods: %v %+v", err, pods.Items)
@@ -174,17 +174,35 @@ func (a *admission) testBuildLabels(t *testing.T) {
 		&rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "tenant"},
 			RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "admin"},
 			Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: ns, Name: "tenant"}}})
-	pod := podOf(ns, "disguised", a.variant(t, "unsigned-in-disguise").tag())
-	pod.Labels = map[string]string{"app.kubernetes.io/managed-by": "basewright"}
+	unsigned := a.variant(t, "unsigned-in-disguise").tag()
+	for name, test := range map[string]struct {
+		owners []metav1.OwnerReference
+		image  string
+	}{
+		"by its label":                                 {nil, unsigned},
+		"by its label and an owner":                    {[]metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: "basewright-build", UID: "made-up", Controller: new(true)}}, unsigned},
+		"by its label and an owner, with a good image": {[]metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: "basewright-build", UID: "made-up", Controller: new(true)}}, a.signed().tag()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pod := podOf(ns, "disguised", test.image)
+			pod.Labels, pod.OwnerReferences = map[string]string{"app.kubernetes.io/managed-by": "basewright"}, test.owners
+			out, err := createAs(t, "system:serviceaccount:"+ns+":tenant", pod)
+			if err == nil || !strings.Contains(out, "(Forbidden)") {
+				t.Errorf("kubectl create: %v\n%s", err, out)
+			}
+			t.Log(out)
+		})
+	}
+}
+
+func createAs(t *testing.T, user string, pod *corev1.Pod) (string, error) {
+	t.Helper()
 	raw, err := json.Marshal(withKind(pod))
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), kubectl, "--as=system:serviceaccount:"+ns+":tenant", "create", "-f", "-")
+	cmd := exec.CommandContext(t.Context(), kubectl, "--as="+user, "create", "-f", "-")
 	cmd.Stdin = bytes.NewReader(raw)
 	out, err := cmd.CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "Forbidden") {
-		t.Errorf("kubectl create: %v\n%s", err, out)
-	}
-	t.Logf("%s", out)
+	return string(out), err
 }

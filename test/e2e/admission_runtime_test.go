@@ -49,7 +49,7 @@ func (a *admission) testRuntime(t *testing.T) {
 	} {
 		t.Run("refused with "+name, func(t *testing.T) {
 			t.Parallel()
-			words := append(test.words, "Pod refused", "is refused", "policy "+ns, "rule ", "Fix: ")
+			words := append(test.words, "Pod refused", "is refused", "policy "+ns, "rule ", "fix: ")
 			refused(t, podOf(ns, "refused", image, test.change), forbidden, words...)
 		})
 	}
@@ -59,7 +59,7 @@ func (a *admission) testRuntime(t *testing.T) {
 		refused(t, podOf(ns, "refused", unsigned, func(s *corev1.PodSpec) {
 			s.HostPID = true
 			s.Containers[0].SecurityContext.RunAsUser = ptr.To[int64](0)
-		}), forbidden, "no signature", "spec.hostPID", "spec.containers[0].securityContext.runAsUser", "is refused for ")
+		}), forbidden, "it is not signed", "spec.hostPID", "spec.containers[0].securityContext.runAsUser", "is refused for ")
 	})
 	t.Run("the resources of a pod may not grow beyond what is asked for", func(t *testing.T) {
 		t.Parallel()
@@ -98,7 +98,7 @@ func (a *admission) testLaterImages(t *testing.T) {
 	t.Run("an ephemeral container of an image that nobody signed is refused", func(t *testing.T) {
 		t.Parallel()
 		out, err := exec.CommandContext(t.Context(), kubectl, "--namespace="+ns, "debug", pod.Name, "--image="+unsigned.byDigest(), "--container=debugger", "--profile=restricted").CombinedOutput()
-		if err == nil || lacks(string(out), []string{"spec.ephemeralContainers[0].image", unsigned.byDigest(), "policy " + ns, "no signature", "Fix: "}) != "" {
+		if err == nil || lacks(string(out), []string{"spec.ephemeralContainers[0].image", unsigned.byDigest(), "policy " + ns, "it is not signed", "fix: "}) != "" {
 			t.Errorf("kubectl debug: %v\n%s", err, out)
 		}
 		t.Logf("%s", out)
@@ -124,12 +124,12 @@ func (a *admission) testLaterImages(t *testing.T) {
 		t.Parallel()
 		refused(t, podOf(ns, "volume", signed.byDigest(), func(s *corev1.PodSpec) {
 			s.Volumes = []corev1.Volume{{Name: "files", VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: unsigned.tag()}}}}
-		}), forbidden, "spec.volumes[0].image.reference", unsigned.tag(), "policy "+ns, "no signature")
+		}), forbidden, "spec.volumes[0].image.reference", unsigned.tag(), "policy "+ns, "it is not signed")
 	})
 	t.Run("another image in a pod that is there is refused", func(t *testing.T) {
 		t.Parallel()
 		out, err := exec.CommandContext(t.Context(), kubectl, "--namespace="+ns, "set", "image", "--dry-run=server", "pod/"+pod.Name, "app="+unsigned.tag()).CombinedOutput()
-		if err == nil || !strings.Contains(string(out), "no signature") {
+		if err == nil || !strings.Contains(string(out), "it is not signed") {
 			t.Errorf("kubectl set image: %v\n%s", err, out)
 		}
 	})

@@ -118,10 +118,14 @@ func eventually(t testing.TB, timeout time.Duration, awaited string, check func(
 	defer cancel()
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
+	looks := "nothing"
 	for {
-		done, looks := check(ctx)
+		done, now := check(ctx)
 		if done {
 			return
+		}
+		if ctx.Err() == nil { // After that it only says that there is no time.
+			looks = now
 		}
 		select {
 		case <-ctx.Done():

@@ -104,8 +104,8 @@ func TestPolicySamples(t *testing.T) {
 					t.Errorf("deleting a sample: %v\n%s", err, out)
 				}
 			})
-			names := strings.Fields(run(t, nil, kubectl, "get", "-f", file, "-o", "jsonpath={range .items[*]}{.kind}/{.metadata.name} {end}{.kind}/{.metadata.name}"))
-			for _, name := range names {
+			names := strings.FieldsSeq(run(t, nil, kubectl, "get", "-f", file, "-o", "jsonpath={range .items[*]}{.kind}/{.metadata.name} {end}{.kind}/{.metadata.name}"))
+			for name := range names {
 				if policy, is := strings.CutPrefix(name, "ImageAdmissionPolicy/"); is {
 					awaitPolicy(t, &v1alpha1.ImageAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: policy}})
 				}
