@@ -65,8 +65,16 @@ func (rv *reviewing) images(ctx context.Context) {
 	}
 	if err := rv.login(ctx); err != nil {
 		rv.loggedOut(err)
-		return
+	} else {
+		rv.examineAll(ctx)
 	}
+	// What was found before stays, whatever has failed since.
+	for _, c := range rv.candidates {
+		rv.findings = append(rv.findings, c.findings...)
+	}
+}
+
+func (rv *reviewing) examineAll(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, c := range rv.candidates {
 		if c.fresh && len(c.policies) > 0 {
@@ -74,9 +82,6 @@ func (rv *reviewing) images(ctx context.Context) {
 		}
 	}
 	all.Wait()
-	for _, c := range rv.candidates {
-		rv.findings = append(rv.findings, c.findings...)
-	}
 }
 
 // collect finds the distinct references.

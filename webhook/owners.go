@@ -2,7 +2,9 @@ package webhook
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -45,7 +47,7 @@ type owners struct {
 	events  events.EventRecorder
 	log     logr.Logger
 	waiting chan notice
-	told    *expirable.LRU[types.UID, struct{}]
+	told    *expirable.LRU[[sha256.Size]byte, struct{}]
 }
 
 type notice struct {
@@ -56,23 +58,29 @@ type notice struct {
 
 func newOwners(reader client.Reader, recorder events.EventRecorder, log logr.Logger) *owners {
 	return &owners{reader: reader, events: recorder, log: log, waiting: make(chan notice, waitingOwners),
-		told: expirable.NewLRU[types.UID, struct{}](toldOwners, nil, quiet)}
+		told: expirable.NewLRU[[sha256.Size]byte, struct{}](toldOwners, nil, quiet)}
 }
 
 // tell leaves a notice for the controller of object, if it has one.
 func (o *owners) tell(namespace string, object *workload.Object, message string) {
 	owner := metav1.GetControllerOfNoCopy(object.Owner)
-	if o == nil || owner == nil {
+	if o == nil || owner == nil || !plausible(owner) {
 		return
 	}
-	if _, again := o.told.Get(owner.UID); again {
+	key := sha256.Sum256([]byte(strings.Join([]string{namespace, owner.APIVersion, owner.Kind, owner.Name, string(owner.UID)}, "\x00")))
+	if _, again := o.told.Get(key); again {
 		return
 	}
-	o.told.Add(owner.UID, struct{}{})
 	select {
-	case o.waiting <- notice{namespace: namespace, owner: *owner, message: message}:
+	case o.waiting <- notice{namespace: namespace, owner: *owner, message: bound(message, maxNote)}:
+		o.told.Add(key, struct{}{})
 	default:
 	}
+}
+
+// plausible references are short. Nobody has looked at them yet: the apiserver does so later, and has no limit for some.
+func plausible(r *metav1.OwnerReference) bool {
+	return len(r.APIVersion) <= 253 && len(r.Kind) <= 63 && len(r.Name) <= 253 && len(r.UID) <= 64
 }
 
 // Start is of manager.Runnable.
@@ -105,7 +113,7 @@ func (o *owners) notify(ctx context.Context, n notice) error {
 			owner = top
 		}
 	}
-	o.events.Eventf(owner, nil, corev1.EventTypeWarning, "AdmissionRefused", "Admit", "%s", bound(n.message, maxNote))
+	o.events.Eventf(owner, nil, corev1.EventTypeWarning, "AdmissionRefused", "Admit", "%s", n.message)
 	return nil
 }
 

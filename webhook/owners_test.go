@@ -70,3 +70,18 @@ func TestManyNoticesAreNotKept(t *testing.T) {
 		t.Errorf("%d notices wait", len(o.waiting))
 	}
 }
+
+func TestReferencesOfAnySizeAreNotKept(t *testing.T) {
+	o := newOwners(nil, nil, logr.Discard())
+	huge := strings.Repeat("x", 1<<20)
+	for _, owner := range []metav1.OwnerReference{ref("ReplicaSet", "x", types.UID(huge)), ref("ReplicaSet", huge, "x"), ref(huge, "x", "x")} {
+		o.tell(shop, &workload.Object{Owner: &metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{owner}}}, huge)
+	}
+	if len(o.waiting) != 0 || o.told.Len() != 0 {
+		t.Errorf("%d notices wait, %d are remembered", len(o.waiting), o.told.Len())
+	}
+	o.tell(shop, &workload.Object{Owner: &metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{ref("ReplicaSet", "x", "x")}}}, huge)
+	if n := <-o.waiting; len(n.message) > maxNote+len("…") {
+		t.Errorf("a notice has %d bytes", len(n.message))
+	}
+}

@@ -415,3 +415,22 @@ func TestFactsOfImagesThatWereThereBefore(t *testing.T) {
 		})
 	}
 }
+
+func TestPullSecretsThatCantBeReadHideNothing(t *testing.T) {
+	w := newWorld(t)
+	w.policy(t, "shop", func(s *v1alpha1.ImageAdmissionPolicySpec) { s.Mode = v1alpha1.ModeWarn })
+	bad := w.push(t, "shop/bad", "1").String()
+	for name, err := range map[string]error{"terminal": pipeline.Terminalf(pipeline.ReasonRegistryCredentials, "there are 33 secrets"), "transient": errAway} {
+		t.Run(name, func(t *testing.T) {
+			w.accessErr = err
+			// Of this image alone the policy only warns.
+			if got := w.validate(t, pod(bad), nil); !got.Allowed || len(got.Warnings) == 0 {
+				t.Errorf("got %+v", got)
+			}
+			for _, other := range []string{"registry.example/x:1", "Not An Image"} {
+				wants{code: http.StatusForbidden}.check(t, w.validate(t, pod(bad, other), nil))
+				wants{code: http.StatusForbidden}.check(t, w.mutate(t, pod(bad, other), nil))
+			}
+		})
+	}
+}
