@@ -1,15 +1,19 @@
 package webhook
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"slices"
 	"testing"
 	"time"
 
+	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
@@ -132,4 +136,27 @@ func complete(p *corev1.Pod) *corev1.Pod {
 	}
 	p.Spec.Volumes = []corev1.Volume{{Name: "tmp", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
 	return p
+}
+
+// BenchmarkServe is the same with what is around a handler: the body of the apiserver's request is read, and the answer written.
+func BenchmarkServe(b *testing.B) {
+	w := restricted(b)
+	req := request(b, complete(safe(pod(w.signed(b, 3)...))), nil)
+	body := encoded(b, admissionv1.AdmissionReview{TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"}, Request: &req.AdmissionRequest})
+	for _, mutating := range []bool{true, false} {
+		h := w.quiet(mutating)
+		served := serve(h)
+		b.Run(h.name(), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				r := httptest.NewRequestWithContext(b.Context(), http.MethodPost, "/", bytes.NewReader(body))
+				r.Header.Set("Content-Type", "application/json")
+				rec := httptest.NewRecorder()
+				served.ServeHTTP(rec, r)
+				if !bytes.Contains(rec.Body.Bytes(), []byte(`"allowed":true`)) {
+					b.Fatal(rec.Body)
+				}
+			}
+		})
+	}
 }

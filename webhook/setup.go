@@ -3,6 +3,7 @@ package webhook
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -53,10 +54,12 @@ func SetUp(mgr ctrl.Manager, o Options) error {
 		Unmatched: o.Unmatched, AllowUnmatched: o.AllowUnmatched, Budget: o.Budget, Clock: o.Clock}
 	rec := &recorder{policies: o.Policies, metrics: o.Metrics, owners: told, every: uint64(max(o.LogAllowed, 0))}
 	server := mgr.GetWebhookServer()
-	server.Register(MutatePath, &admission.Webhook{LogConstructor: bareLog, Handler: &Handler{reviewer: reviewer, recorder: rec, mutating: true}})
-	server.Register(ValidatePath, &admission.Webhook{LogConstructor: bareLog, Handler: &Handler{reviewer: reviewer, recorder: rec}})
+	server.Register(MutatePath, serve(&Handler{reviewer: reviewer, recorder: rec, mutating: true}))
+	server.Register(ValidatePath, serve(&Handler{reviewer: reviewer, recorder: rec}))
 	return nil
 }
+
+func serve(h *Handler) http.Handler { return &admission.Webhook{LogConstructor: bareLog, Handler: h} }
 
 // bareLog adds nothing about the request: a decision has it all, and there once.
 func bareLog(base logr.Logger, _ *admission.Request) logr.Logger { return base }
