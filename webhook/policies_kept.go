@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
@@ -124,8 +125,14 @@ func (p *Policies) revisions(ctx context.Context, o *v1alpha1.ImageAdmissionPoli
 	return own, nil
 }
 
+// newer orders versions, newest first. Those of one generation have other rules or another key: the one that was made later is newer, and
+// since nobody changes it, its resourceVersion says when, which the seconds of a timestamp may not.
 func newer(a, b appsv1.ControllerRevision) int {
-	return cmp.Or(cmp.Compare(b.Revision, a.Revision), b.CreationTimestamp.Compare(a.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
+	made, err := resourceversion.CompareResourceVersion(b.ResourceVersion, a.ResourceVersion)
+	if err != nil {
+		made = 0
+	}
+	return cmp.Or(cmp.Compare(b.Revision, a.Revision), made, b.CreationTimestamp.Compare(a.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
 }
 
 func isOwnedBy(o metav1.Object, uid types.UID) bool {

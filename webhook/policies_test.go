@@ -482,6 +482,26 @@ func TestTheNewestVersionThatCompilesIsInForce(t *testing.T) {
 	}
 }
 
+func TestWhichVersionIsNewer(t *testing.T) {
+	version := func(name string, generation int64, made, at string) appsv1.ControllerRevision {
+		seconds, err := time.Parse(time.TimeOnly, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return appsv1.ControllerRevision{ObjectMeta: metav1.ObjectMeta{Name: name, ResourceVersion: made, CreationTimestamp: metav1.NewTime(seconds)}, Revision: generation}
+	}
+	for desc, tt := range map[string]struct{ newer, older appsv1.ControllerRevision }{
+		"a later generation":             {version("b", 2, "1", "00:00:01"), version("a", 1, "2", "00:00:02")},
+		"made later in the same second":  {version("b", 1, "10", "00:00:01"), version("a", 1, "9", "00:00:01")},
+		"made by a clock that is behind": {version("b", 1, "10", "00:00:01"), version("a", 1, "9", "00:00:02")},
+		"made at another time":           {version("b", 1, "", "00:00:02"), version("a", 1, "", "00:00:01")},
+	} {
+		if newer(tt.newer, tt.older) >= 0 || newer(tt.older, tt.newer) <= 0 {
+			t.Errorf("%s: it is not newer", desc)
+		}
+	}
+}
+
 func TestAVersionOfSomebodyElseIsNotTakenForOurs(t *testing.T) {
 	w := newPolicyWorld(t, goodPolicy())
 	w.next()
