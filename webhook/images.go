@@ -23,8 +23,8 @@ import (
 // candidate is an image of the object, in one or several places.
 type candidate struct {
 	reference string
-	places    []workload.Image
-	// fresh: the object did not have it before.
+	places    []place
+	// fresh: one of the places did not have it before.
 	fresh    bool
 	ref      name.Reference
 	policies []*imagepolicy.Policy
@@ -36,9 +36,25 @@ type candidate struct {
 	pinned   bool
 	facts    map[*imagepolicy.Policy]rules.ImageFacts
 	findings []finding
+	// lacksFacts: something keeps us from looking at the image.
+	lacksFacts bool
 }
 
-func (c *candidate) field() string { return c.places[0].Field }
+// place has an image. It is fresh if the object as it was did not have it there.
+type place struct {
+	workload.Image
+	fresh bool
+}
+
+// field is where people look for what is wrong with the image: where it is new, if it is.
+func (c *candidate) field() string {
+	for _, p := range c.places {
+		if p.fresh {
+			return p.Field
+		}
+	}
+	return c.places[0].Field
+}
 
 // violation is a finding about c that is in the mode of policy.
 func (c *candidate) violation(policy *imagepolicy.Policy, reason, message, fix string) {
@@ -86,22 +102,21 @@ func (rv *reviewing) examineAll(ctx context.Context) {
 
 // collect finds the distinct references.
 func (rv *reviewing) collect() []*candidate {
-	before := map[string]bool{}
-	if rv.old != nil {
-		for _, i := range rv.old.Images() {
-			before[i.Reference] = true
-		}
+	added := map[string]bool{}
+	for _, i := range rv.object.Added(rv.old) {
+		added[i.Field] = true
 	}
 	var out []*candidate
 	byReference := map[string]*candidate{}
 	for _, i := range rv.object.Images() {
 		c := byReference[i.Reference]
 		if c == nil {
-			c = &candidate{reference: i.Reference, fresh: !before[i.Reference], facts: map[*imagepolicy.Policy]rules.ImageFacts{}}
+			c = &candidate{reference: i.Reference, facts: map[*imagepolicy.Policy]rules.ImageFacts{}}
 			byReference[i.Reference] = c
 			out = append(out, c)
 		}
-		c.places = append(c.places, i)
+		p := place{Image: i, fresh: added[i.Field]}
+		c.places, c.fresh = append(c.places, p), c.fresh || p.fresh
 	}
 	return out
 }
