@@ -46,6 +46,9 @@ type place struct {
 	fresh bool
 }
 
+// isAsked reports whether policies are asked about the image.
+func (c *candidate) isAsked() bool { return c.fresh && len(c.policies) > 0 }
+
 // field is where people look for what is wrong with the image: where it is new, if it is.
 func (c *candidate) field() string {
 	for _, p := range c.places {
@@ -79,10 +82,12 @@ func (rv *reviewing) images(ctx context.Context) {
 	for _, c := range rv.candidates {
 		rv.match(c)
 	}
-	if err := rv.login(ctx); err != nil {
-		rv.loggedOut(err)
-	} else {
-		rv.examineAll(ctx)
+	if slices.ContainsFunc(rv.candidates, (*candidate).isAsked) {
+		if err := rv.login(ctx); err != nil {
+			rv.loggedOut(err)
+		} else {
+			rv.examineAll(ctx)
+		}
 	}
 	// What was found before stays, whatever has failed since.
 	for _, c := range rv.candidates {
@@ -93,7 +98,7 @@ func (rv *reviewing) images(ctx context.Context) {
 func (rv *reviewing) examineAll(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, c := range rv.candidates {
-		if c.fresh && len(c.policies) > 0 {
+		if c.isAsked() {
 			all.Go(func() { rv.examine(ctx, c) })
 		}
 	}
@@ -165,9 +170,9 @@ func (rv *reviewing) unmatched() v1alpha1.PolicyMode {
 	return rv.Unmatched
 }
 
-// login asks for the credentials of the object, if any image needs to be looked at.
+// login asks for the credentials of the object, once.
 func (rv *reviewing) login(ctx context.Context) (err error) {
-	if !slices.ContainsFunc(rv.candidates, func(c *candidate) bool { return len(c.policies) > 0 }) {
+	if rv.access.Client != nil {
 		return nil
 	}
 	if rv.access, err = rv.Cluster.Access(ctx, rv.namespace, rv.object.Spec); err != nil {

@@ -139,6 +139,9 @@ func (rv *reviewing) askFacts(ctx context.Context, p *imagepolicy.Policy) (asked
 
 // factsOf an image that is not judged. When it was signed, and whether it has a shell, is known of those who vouch for it alone.
 func (rv *reviewing) factsOf(ctx context.Context, c *candidate, p *imagepolicy.Policy) (rules.ImageFacts, error) {
+	if err := rv.login(ctx); err != nil {
+		return rules.ImageFacts{}, err
+	}
 	if err := rv.resolve(ctx, c); err != nil {
 		return rules.ImageFacts{}, fmt.Errorf("looking for the digest of %s: %w", clip(c.reference), err)
 	}
