@@ -178,6 +178,7 @@ func (rv *reviewing) login(ctx context.Context) (err error) {
 	if rv.access, err = rv.Cluster.Access(ctx, rv.namespace, rv.object.Spec); err != nil {
 		return fmt.Errorf("looking for the pull secrets: %w", err)
 	}
+	rv.access.Tenant = rv.namespace
 	return nil
 }
 
