@@ -145,7 +145,7 @@ func BenchmarkServe(b *testing.B) {
 	body := encoded(b, admissionv1.AdmissionReview{TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"}, Request: &req.AdmissionRequest})
 	for _, mutating := range []bool{true, false} {
 		h := w.quiet(mutating)
-		served := serve(h)
+		served := serve(h, newGate())
 		b.Run(h.name(), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

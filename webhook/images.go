@@ -23,8 +23,8 @@ import (
 // candidate is an image of the object, in one or several places.
 type candidate struct {
 	reference string
-	places    []workload.Image
-	// fresh: the object did not have it before.
+	places    []place
+	// fresh: one of the places did not have it before.
 	fresh    bool
 	ref      name.Reference
 	policies []*imagepolicy.Policy
@@ -36,9 +36,28 @@ type candidate struct {
 	pinned   bool
 	facts    map[*imagepolicy.Policy]rules.ImageFacts
 	findings []finding
+	// lacksFacts: something keeps us from looking at the image.
+	lacksFacts bool
 }
 
-func (c *candidate) field() string { return c.places[0].Field }
+// place has an image. It is fresh if the object as it was did not have it there.
+type place struct {
+	workload.Image
+	fresh bool
+}
+
+// isAsked reports whether policies are asked about the image.
+func (c *candidate) isAsked() bool { return c.fresh && len(c.policies) > 0 }
+
+// field is where people look for what is wrong with the image: where it is new, if it is.
+func (c *candidate) field() string {
+	for _, p := range c.places {
+		if p.fresh {
+			return p.Field
+		}
+	}
+	return c.places[0].Field
+}
 
 // violation is a finding about c that is in the mode of policy.
 func (c *candidate) violation(policy *imagepolicy.Policy, reason, message, fix string) {
@@ -63,10 +82,12 @@ func (rv *reviewing) images(ctx context.Context) {
 	for _, c := range rv.candidates {
 		rv.match(c)
 	}
-	if err := rv.login(ctx); err != nil {
-		rv.loggedOut(err)
-	} else {
-		rv.examineAll(ctx)
+	if slices.ContainsFunc(rv.candidates, (*candidate).isAsked) {
+		if err := rv.login(ctx); err != nil {
+			rv.loggedOut(err)
+		} else {
+			rv.examineAll(ctx)
+		}
 	}
 	// What was found before stays, whatever has failed since.
 	for _, c := range rv.candidates {
@@ -77,7 +98,7 @@ func (rv *reviewing) images(ctx context.Context) {
 func (rv *reviewing) examineAll(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, c := range rv.candidates {
-		if c.fresh && len(c.policies) > 0 {
+		if c.isAsked() {
 			all.Go(func() { rv.examine(ctx, c) })
 		}
 	}
@@ -86,22 +107,21 @@ func (rv *reviewing) examineAll(ctx context.Context) {
 
 // collect finds the distinct references.
 func (rv *reviewing) collect() []*candidate {
-	before := map[string]bool{}
-	if rv.old != nil {
-		for _, i := range rv.old.Images() {
-			before[i.Reference] = true
-		}
+	added := map[string]bool{}
+	for _, i := range rv.object.Added(rv.old) {
+		added[i.Field] = true
 	}
 	var out []*candidate
 	byReference := map[string]*candidate{}
 	for _, i := range rv.object.Images() {
 		c := byReference[i.Reference]
 		if c == nil {
-			c = &candidate{reference: i.Reference, fresh: !before[i.Reference], facts: map[*imagepolicy.Policy]rules.ImageFacts{}}
+			c = &candidate{reference: i.Reference, facts: map[*imagepolicy.Policy]rules.ImageFacts{}}
 			byReference[i.Reference] = c
 			out = append(out, c)
 		}
-		c.places = append(c.places, i)
+		p := place{Image: i, fresh: added[i.Field]}
+		c.places, c.fresh = append(c.places, p), c.fresh || p.fresh
 	}
 	return out
 }
@@ -150,14 +170,15 @@ func (rv *reviewing) unmatched() v1alpha1.PolicyMode {
 	return rv.Unmatched
 }
 
-// login asks for the credentials of the object, if any image needs to be looked at.
+// login asks for the credentials of the object, once.
 func (rv *reviewing) login(ctx context.Context) (err error) {
-	if !slices.ContainsFunc(rv.candidates, func(c *candidate) bool { return len(c.policies) > 0 }) {
+	if rv.access.Client != nil {
 		return nil
 	}
 	if rv.access, err = rv.Cluster.Access(ctx, rv.namespace, rv.object.Spec); err != nil {
 		return fmt.Errorf("looking for the pull secrets: %w", err)
 	}
+	rv.access.Tenant = rv.namespace
 	return nil
 }
 

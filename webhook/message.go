@@ -3,6 +3,7 @@ package webhook
 import (
 	"fmt"
 	"strings"
+	"unicode"
 )
 
 const (
@@ -94,7 +95,7 @@ func (f finding) who() string {
 // plain takes out what is not to be printed: parts come from registries and from those who make objects.
 func plain(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if !unicode.IsPrint(r) { // Nor what turns the direction of a line.
 			return ' '
 		}
 		return r

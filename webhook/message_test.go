@@ -39,14 +39,14 @@ func TestMessages(t *testing.T) {
 var numbered = regexp.MustCompile(`^\d+\. spec: `)
 
 func TestMessagesAreBoundedAndPlain(t *testing.T) {
-	hostile := finding{mode: v1alpha1.ModeEnforce, field: "spec", image: "x\x1b[31m\n2. spec: all is well", message: strings.Repeat("é", 5000)}
+	hostile := finding{mode: v1alpha1.ModeEnforce, field: "spec", image: "x\x1b[31m\u009b\u202e\n2. spec: all is well", message: strings.Repeat("é", 5000)}
 	var many []finding
 	for range 100 {
 		many = append(many, hostile)
 	}
 	got := told("Pod cart", many)
 	lines := strings.Split(got, "\n")
-	if len(got) > maxMessage+100 || strings.ContainsAny(got, "\x1b\r") || !strings.HasPrefix(lines[len(lines)-1], "and ") {
+	if len(got) > maxMessage+100 || strings.ContainsAny(got, "\x1b\r\u009b\u202e") || !strings.HasPrefix(lines[len(lines)-1], "and ") {
 		t.Errorf("got %d bytes: %.300q", len(got), got)
 	}
 	for _, line := range lines[1:] {

@@ -52,6 +52,7 @@ type owners struct {
 
 type notice struct {
 	namespace string
+	reason    string
 	owner     metav1.OwnerReference
 	message   string
 }
@@ -62,7 +63,7 @@ func newOwners(reader client.Reader, recorder events.EventRecorder, log logr.Log
 }
 
 // tell leaves a notice for the controller of object, if it has one.
-func (o *owners) tell(namespace string, object *workload.Object, message string) {
+func (o *owners) tell(namespace, reason string, object *workload.Object, message string) {
 	owner := metav1.GetControllerOfNoCopy(object.Owner)
 	if o == nil || owner == nil || !plausible(owner) {
 		return
@@ -72,7 +73,7 @@ func (o *owners) tell(namespace string, object *workload.Object, message string)
 		return
 	}
 	select {
-	case o.waiting <- notice{namespace: namespace, owner: *owner, message: bound(message, maxNote)}:
+	case o.waiting <- notice{namespace: namespace, reason: reason, owner: *owner, message: bound(message, maxNote)}:
 		o.told.Add(key, struct{}{})
 	default:
 	}
@@ -113,7 +114,7 @@ func (o *owners) notify(ctx context.Context, n notice) error {
 			owner = top
 		}
 	}
-	o.events.Eventf(owner, nil, corev1.EventTypeWarning, "AdmissionRefused", "Admit", "%s", n.message)
+	o.events.Eventf(owner, nil, corev1.EventTypeWarning, n.reason, "Admit", "%s", n.message)
 	return nil
 }
 

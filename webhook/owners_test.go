@@ -37,7 +37,7 @@ func TestTheOwnerOfWhatIsRefusedIsTold(t *testing.T) {
 			o := newOwners(fake.NewClientBuilder().WithScheme(scheme.Scheme).WithObjects(deployment, set).Build(), recorder, logr.Discard())
 			object := &workload.Object{Kind: "Pod", Owner: &metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{tt.owner}}}
 			for range 3 { // A controller tries again.
-				o.tell(shop, object, "Pod cart-1-x is refused")
+				o.tell(shop, "AdmissionRefused", object, "Pod cart-1-x is refused")
 			}
 			if len(o.waiting) != 1 {
 				t.Fatalf("%d notices wait", len(o.waiting))
@@ -64,7 +64,7 @@ func TestManyNoticesAreNotKept(t *testing.T) {
 	o := newOwners(nil, nil, logr.Discard())
 	for i := range waitingOwners * 2 {
 		object := &workload.Object{Owner: &metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{ref("ReplicaSet", "x", types.UID(strconv.Itoa(i)))}}}
-		o.tell(shop, object, "x")
+		o.tell(shop, "AdmissionRefused", object, "x")
 	}
 	if len(o.waiting) != waitingOwners {
 		t.Errorf("%d notices wait", len(o.waiting))
@@ -75,12 +75,12 @@ func TestReferencesOfAnySizeAreNotKept(t *testing.T) {
 	o := newOwners(nil, nil, logr.Discard())
 	huge := strings.Repeat("x", 1<<20)
 	for _, owner := range []metav1.OwnerReference{ref("ReplicaSet", "x", types.UID(huge)), ref("ReplicaSet", huge, "x"), ref(huge, "x", "x")} {
-		o.tell(shop, &workload.Object{Owner: &metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{owner}}}, huge)
+		o.tell(shop, "AdmissionRefused", &workload.Object{Owner: &metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{owner}}}, huge)
 	}
 	if len(o.waiting) != 0 || o.told.Len() != 0 {
 		t.Errorf("%d notices wait, %d are remembered", len(o.waiting), o.told.Len())
 	}
-	o.tell(shop, &workload.Object{Owner: &metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{ref("ReplicaSet", "x", "x")}}}, huge)
+	o.tell(shop, "AdmissionRefused", &workload.Object{Owner: &metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{ref("ReplicaSet", "x", "x")}}}, huge)
 	if n := <-o.waiting; len(n.message) > maxNote+len("…") {
 		t.Errorf("a notice has %d bytes", len(n.message))
 	}

@@ -11,7 +11,9 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/ibshafique/base-images/api/v1alpha1"
 	"github.com/ibshafique/base-images/internal/imagepolicy"
 	"github.com/ibshafique/base-images/internal/pipeline"
 	"github.com/ibshafique/base-images/internal/rules"
@@ -88,7 +90,7 @@ func (b broken) Resolve(ctx context.Context, access verdict.Access, tag name.Tag
 }
 
 func (b broken) Facts(ctx context.Context, q verdict.Question) (rules.ImageFacts, error) {
-	if err := b.at("facts"); err != nil {
+	if err := b.at("facts"); err != nil || b.place == "facts" {
 		return rules.ImageFacts{}, err
 	}
 	return b.judge.Facts(ctx, q)
@@ -128,6 +130,26 @@ func TestWhateverFailsInsideTheAnswerIsNeverAllow(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// An exception needs no signature, and still nothing runs of which nobody knows how.
+func TestAnExceptionWithoutFactsIsNotAdmitted(t *testing.T) {
+	w := newWorld(t)
+	digest := w.push(t, "shop/bad", "1")
+	w.policy(t, "shop", func(s *v1alpha1.ImageAdmissionPolicySpec) {
+		s.Runtime.Profile = v1alpha1.ProfileRestricted
+		s.Exceptions = []v1alpha1.ImageException{{Digest: digest.DigestStr(), Namespaces: []string{shop}, Reason: "x", Expires: metav1.NewTime(time.Now().Add(time.Hour))}}
+	})
+	admitted.check(t, w.validate(t, safe(pod(digest.String())), nil))
+	for name, way := range ways {
+		t.Run(name, func(t *testing.T) {
+			b := broken{world: w, place: "facts", way: way}
+			h := &Handler{reviewer: &Reviewer{Policies: b, Cluster: b, Judge: b, References: b, Budget: time.Minute, Clock: w.clock}, recorder: &recorder{policies: w}}
+			if got := h.Handle(w.ctx(t), request(t, safe(pod(digest.String())), nil)); got.Allowed || got.Result.Code < 400 {
+				t.Fatalf("got %+v", got)
+			}
+		})
 	}
 }
 

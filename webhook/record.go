@@ -40,7 +40,7 @@ func (r *recorder) record(ctx context.Context, webhook string, req admission.Req
 		r.policies.Count(p, ruling.violated(p))
 	}
 	if req.Operation == admissionv1.Create && (d == denied || d == failed) {
-		r.owners.tell(req.Namespace, q.object, told(describe(q), ruling.in(v1alpha1.ModeEnforce)))
+		r.owners.tell(req.Namespace, eventReasons[d], q.object, told(describe(q), ruling.in(v1alpha1.ModeEnforce)))
 	}
 }
 
@@ -91,3 +91,6 @@ func logLines(r ruling) []logLine {
 	}
 	return out
 }
+
+// eventReasons tell a violation from an outage in the events of owners.
+var eventReasons = map[decision]string{denied: "AdmissionRefused", failed: "AdmissionFailed"}

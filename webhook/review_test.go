@@ -10,10 +10,12 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
 	"github.com/ibshafique/base-images/internal/pipeline"
+	"github.com/ibshafique/base-images/internal/rules"
 )
 
 func TestPodsAreAdmittedByTheirImages(t *testing.T) {
@@ -433,4 +435,73 @@ func TestPullSecretsThatCantBeReadHideNothing(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestATagIsNewWhereverItIsAdded(t *testing.T) {
+	w := newWorld(t)
+	w.policy(t, "shop")
+	tagged := w.host + "/shop/app:1"
+	w.push(t, "shop/app", "1")
+	old, changed := pod(tagged), pod(tagged)
+	changed.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "e", Image: tagged}}}
+	wants{http.StatusForbidden, []string{"spec.ephemeralContainers[0].image", "not signed"}}.check(t, w.mutate(t, changed, old))
+	wants{http.StatusForbidden, []string{"spec.ephemeralContainers[0].image", "not signed"}}.check(t, w.validate(t, changed, old))
+	// The container that ran before is left alone, signed or not.
+	w.sign(t, w.push(t, "shop/app", "1"), signer)
+	w.judge = w.newJudge(t)
+	got := w.mutate(t, changed, old)
+	admitted.check(t, got)
+	for _, p := range got.Patches {
+		if p.Path != "/spec/ephemeralContainers/0/image" {
+			t.Errorf("%s is patched", p.Path)
+		}
+	}
+	wants{http.StatusForbidden, []string{"has not pinned it"}}.check(t, w.validate(t, changed, old))
+}
+
+func TestOutagesHideNoViolationAndMakeNone(t *testing.T) {
+	w := newWorld(t)
+	w.policy(t, "shop", func(s *v1alpha1.ImageAdmissionPolicySpec) { s.Runtime.Profile = v1alpha1.ProfileRestricted })
+	good := w.sign(t, w.push(t, "shop/good", "1"), signer).String()
+	gone := w.host + "/shop/good@" + digestOf('d')
+	bad := func(image string) *corev1.Pod {
+		p := safe(pod(image))
+		p.Spec.Containers[0].SecurityContext.Privileged = new(true)
+		return p
+	}
+	for name, tt := range map[string]struct {
+		away     bool
+		pod, old *corev1.Pod
+		want     wants
+	}{
+		"an image that was there before and is gone":        {false, bad(gone), safe(pod(gone)), wants{http.StatusForbidden, []string{"privileged"}}},
+		"an image that was there before, its registry away": {true, bad(good), safe(pod(good)), wants{http.StatusForbidden, []string{"privileged"}}},
+		"a safe pod whose registry is away":                 {true, safe(pod(good)), nil, wants{http.StatusServiceUnavailable, []string{"outage and no violation"}}},
+		"an unsafe pod whose registry is away":              {true, bad(good), nil, wants{http.StatusForbidden, []string{"privileged", "503"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w.judge = w.newJudge(t)
+			if tt.away {
+				defer w.intercept(down)()
+			}
+			var old runtime.Object
+			if tt.old != nil {
+				old = tt.old
+			}
+			tt.want.check(t, w.validate(t, tt.pod, old))
+		})
+	}
+}
+
+func TestARuleThatCantBeEvaluatedIsAViolation(t *testing.T) {
+	w := newWorld(t)
+	p := w.policy(t, "shop", func(s *v1alpha1.ImageAdmissionPolicySpec) { s.Runtime.Profile = v1alpha1.ProfileBaseline })
+	compiled, err := rules.CompilePods([]rules.Module{{Name: "x.rego", Source: "package x\ndeny_x contains msg if msg := to_number(input.metadata.labels.n)\n"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Runtime.Rules = compiled
+	good := pod(w.sign(t, w.push(t, "shop/good", "1"), signer).String())
+	good.Labels = map[string]string{"n": "no number"}
+	wants{http.StatusForbidden, []string{"x.rego"}}.check(t, w.validate(t, good, nil))
 }

@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,19 +16,11 @@ import (
 // nothing about that.
 func (rv *reviewing) runtime(ctx context.Context) {
 	for _, p := range rv.policies() {
-		if p.NotReady != nil && !rv.fresh(p) {
+		switch {
+		case p.NotReady != nil && !rv.fresh(p):
 			rv.findings = append(rv.findings, outage(rv.object.Path, notReady(p)).of(p))
-		}
-		if p.Runtime == nil || p.NotReady != nil {
-			continue
-		}
-		found, err := rv.rules(ctx, p)
-		if err != nil {
-			rv.findings = append(rv.findings, outage(rv.object.Path, fmt.Errorf("evaluating the runtime rules of policy %s: %w", p.Name, err)).of(p))
-			continue
-		}
-		for _, f := range found {
-			rv.findings = append(rv.findings, finding{reason: pipeline.ReasonRuntimeRule, rule: f.Rule, field: f.Field, message: f.Message, fix: f.Fix}.of(p))
+		case p.NotReady == nil && p.Runtime != nil:
+			rv.findings = append(rv.findings, rv.rules(ctx, p)...)
 		}
 	}
 }
@@ -43,17 +36,71 @@ func notReady(p *imagepolicy.Policy) error {
 
 // rules evaluates them, first with what is known of the images. Of images that were there before nobody has asked: only if
 // something is wrong it may be because of that.
-func (rv *reviewing) rules(ctx context.Context, p *imagepolicy.Policy) ([]rules.PodFinding, error) {
-	q := rv.podQuestion(p)
-	found, err := p.Runtime.Rules.Evaluate(ctx, q)
-	if err != nil || len(found) == 0 {
-		return found, err
+func (rv *reviewing) rules(ctx context.Context, p *imagepolicy.Policy) []finding {
+	out := rv.evaluate(ctx, p)
+	if len(out) == 0 {
+		return nil
 	}
 	asked, err := rv.askFacts(ctx, p)
-	if err != nil || !asked {
-		return found, err
+	if asked {
+		out = rv.evaluate(ctx, p)
 	}
-	return p.Runtime.Rules.Evaluate(ctx, rv.podQuestion(p))
+	out = slices.DeleteFunc(out, rv.unfounded(p))
+	if err != nil {
+		out = append(out, rv.failure(p, err))
+	}
+	return out
+}
+
+func (rv *reviewing) evaluate(ctx context.Context, p *imagepolicy.Policy) (out []finding) {
+	found, err := p.Runtime.Rules.Evaluate(ctx, rv.podQuestion(p))
+	if err != nil {
+		return []finding{rv.failure(p, fmt.Errorf("evaluating the runtime rules: %w", err))}
+	}
+	for _, f := range found {
+		out = append(out, finding{reason: pipeline.ReasonRuntimeRule, rule: f.Rule, field: f.Field, message: f.Message, fix: f.Fix}.of(p))
+	}
+	return out
+}
+
+// failure is a violation if it would be the same another time: a rule that can't be evaluated on this object, an image that is
+// not there.
+func (rv *reviewing) failure(p *imagepolicy.Policy, err error) finding {
+	f := outage(rv.object.Path, err).of(p)
+	f.unknown = !pipeline.IsTerminal(err)
+	return f
+}
+
+// ofImages are rules that depend on what is known of the image.
+var ofImages = []string{"user", "image-shell", "image-label", "image-age"}
+
+// unfounded are findings that nothing is known of an image, where something else says why: they are no violation of their own.
+func (rv *reviewing) unfounded(p *imagepolicy.Policy) func(finding) bool {
+	said := map[string]bool{}
+	for _, c := range rv.candidates {
+		if c.facts[p].Known || !c.lacksFacts && !rv.says(p, c) {
+			continue
+		}
+		for _, place := range c.places {
+			said[place.Field] = true
+		}
+	}
+	return func(f finding) bool {
+		return slices.Contains(ofImages, f.rule) && (said[f.field] || said[imageOf(f.field)])
+	}
+}
+
+// says reports whether there is a finding of p about the image of c, or about all images.
+func (rv *reviewing) says(p *imagepolicy.Policy, c *candidate) bool {
+	return slices.ContainsFunc(rv.findings, func(f finding) bool {
+		return f.policy == p && f.rule == "" && (f.image == c.reference || f.image == "")
+	})
+}
+
+// imageOf is the field of the image of the container that a field belongs to.
+func imageOf(field string) string {
+	container, _, _ := strings.Cut(field, "].")
+	return container + "].image"
 }
 
 func (rv *reviewing) podQuestion(p *imagepolicy.Policy) rules.PodQuestion {
@@ -75,28 +122,36 @@ func (rv *reviewing) podQuestion(p *imagepolicy.Policy) rules.PodQuestion {
 	return q
 }
 
-// askFacts asks about images that were there before.
-func (rv *reviewing) askFacts(ctx context.Context, p *imagepolicy.Policy) (asked bool, err error) {
+// askFacts asks about images that were there before. The error is about the first that can't be looked at.
+func (rv *reviewing) askFacts(ctx context.Context, p *imagepolicy.Policy) (asked bool, failed error) {
 	for _, c := range rv.candidates {
 		if c.fresh || !slices.Contains(c.policies, p) {
 			continue
 		}
-		if err := rv.resolve(ctx, c); err != nil {
-			return asked, fmt.Errorf("looking for the digest of %s: %w", clip(c.reference), err)
-		}
+		var err error
 		if c.facts[p], err = rv.factsOf(ctx, c, p); err != nil {
-			return asked, fmt.Errorf("looking at the configuration of %s: %w", clip(c.reference), err)
+			c.lacksFacts, failed = true, errors.Join(failed, err)
 		}
 		asked = true
 	}
-	return asked, nil
+	return asked, failed
 }
 
 // factsOf an image that is not judged. When it was signed, and whether it has a shell, is known of those who vouch for it alone.
 func (rv *reviewing) factsOf(ctx context.Context, c *candidate, p *imagepolicy.Policy) (rules.ImageFacts, error) {
+	if err := rv.login(ctx); err != nil {
+		return rules.ImageFacts{}, err
+	}
+	if err := rv.resolve(ctx, c); err != nil {
+		return rules.ImageFacts{}, fmt.Errorf("looking for the digest of %s: %w", clip(c.reference), err)
+	}
 	q := rv.ofPolicy(c, p)
 	if p.Runtime.Parameters.ImageMaxAge == 0 && !p.Runtime.Parameters.NoImageShells {
-		return rv.Judge.Facts(ctx, q)
+		facts, err := rv.Judge.Facts(ctx, q)
+		if err != nil {
+			return rules.ImageFacts{}, fmt.Errorf("looking at the configuration of %s: %w", clip(c.reference), err)
+		}
+		return facts, nil
 	}
 	v, err := rv.Judge.Judge(ctx, q)
 	return v.Facts, err
@@ -121,9 +176,11 @@ func (rv *reviewing) ruling() ruling {
 	out := ruling{complete: true, findings: rv.findings, policies: rv.policies(), pins: map[string]string{}}
 	slices.SortFunc(out.findings, finding.compare)
 	for _, c := range rv.candidates {
-		if pinned := pin(c.reference, c.digest); c.fresh && c.pinned && pinned != c.reference {
+		if pinned := pin(c.reference, c.digest); c.pinned && pinned != c.reference {
 			for _, place := range c.places {
-				out.pins[place.Pointer] = pinned
+				if place.fresh {
+					out.pins[place.Pointer] = pinned
+				}
 			}
 		}
 	}

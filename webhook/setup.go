@@ -3,13 +3,10 @@ package webhook
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
-	"github.com/go-logr/logr"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/ibshafique/base-images/api/v1alpha1"
 	"github.com/ibshafique/base-images/internal/metrics"
@@ -54,12 +51,8 @@ func SetUp(mgr ctrl.Manager, o Options) error {
 		Unmatched: o.Unmatched, AllowUnmatched: o.AllowUnmatched, Budget: o.Budget, Clock: o.Clock}
 	rec := &recorder{policies: o.Policies, metrics: o.Metrics, owners: told, every: uint64(max(o.LogAllowed, 0))}
 	server := mgr.GetWebhookServer()
-	server.Register(MutatePath, serve(&Handler{reviewer: reviewer, recorder: rec, mutating: true}))
-	server.Register(ValidatePath, serve(&Handler{reviewer: reviewer, recorder: rec}))
+	g := newGate()
+	server.Register(MutatePath, serve(&Handler{reviewer: reviewer, recorder: rec, mutating: true}, g))
+	server.Register(ValidatePath, serve(&Handler{reviewer: reviewer, recorder: rec}, g))
 	return nil
 }
-
-func serve(h *Handler) http.Handler { return &admission.Webhook{LogConstructor: bareLog, Handler: h} }
-
-// bareLog adds nothing about the request: a decision has it all, and there once.
-func bareLog(base logr.Logger, _ *admission.Request) logr.Logger { return base }

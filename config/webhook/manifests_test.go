@@ -210,7 +210,7 @@ func TestTheDeployment(t *testing.T) {
 	if s := c.SecurityContext; !*pod.SecurityContext.RunAsNonRoot || *s.AllowPrivilegeEscalation || !*s.ReadOnlyRootFilesystem || len(s.Capabilities.Drop) != 1 {
 		t.Errorf("got %+v", s)
 	}
-	if c.ReadinessProbe == nil || c.LivenessProbe == nil || c.Resources.Limits.Memory().Value() != 256<<20 || !c.Resources.Limits.Cpu().IsZero() {
+	if c.ReadinessProbe == nil || c.LivenessProbe == nil || c.Resources.Limits.Memory().Value() != 512<<20 || !c.Resources.Limits.Cpu().IsZero() {
 		t.Errorf("got %+v", c)
 	}
 }

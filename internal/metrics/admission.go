@@ -34,7 +34,10 @@ var (
 		pipeline.ReasonRegistryUnauthorized, pipeline.ReasonRegistryDenied, pipeline.ReasonRepositoryNotFound,
 		pipeline.ReasonRegistryThrottled, pipeline.ReasonRegistryUnavailable, pipeline.ReasonRegistryTimeout, pipeline.ReasonRegistryTooSlow,
 		pipeline.ReasonRegistryAddress, pipeline.ReasonImageNotFound, pipeline.ReasonImageTooLarge, pipeline.ReasonImageInvalid,
-		pipeline.ReasonRegistryCredentials, other,
+		pipeline.ReasonRegistryCredentials, pipeline.ReasonCloudCredentials, pipeline.ReasonClusterUnavailable,
+		pipeline.ReasonAttestationRejected, pipeline.ReasonImageRefused, pipeline.ReasonPlatformMissing, pipeline.ReasonAdmissionBusy,
+		pipeline.ReasonPoliciesNotLoaded, pipeline.ReasonPolicyInvalid, pipeline.ReasonPolicyBudgetExceeded, pipeline.ReasonPolicyUnsupported,
+		pipeline.ReasonPolicyKeyNotFound, pipeline.ReasonPolicyNotFound, other,
 	}
 
 	admissionBuckets = seconds(500*time.Microsecond, time.Millisecond, 2*time.Millisecond, 5*time.Millisecond, 10*time.Millisecond, 25*time.Millisecond,

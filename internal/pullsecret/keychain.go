@@ -75,7 +75,10 @@ func (c *content) read(ctx context.Context) (*parsed, error) {
 		return nil, err
 	}
 	p := &parsed{}
-	if len(raw) > 0 {
+	switch {
+	case len(raw) > maxContent:
+		p.err = c.malformed(fmt.Errorf("it has %d bytes, at most %d are read", len(raw), maxContent))
+	case len(raw) > 0:
 		p.auths, err = registry.ParsePullSecret(c.secret.Type, raw)
 		p.err = c.malformed(err)
 	}

@@ -22,6 +22,8 @@ const (
 	defaultSize = 1000
 	// MaxSecrets of one pod.
 	MaxSecrets = 32
+	// maxContent of one secret. A login has about 200 bytes. What is remembered is bounded by number, so it has to be small.
+	maxContent = 32 << 10
 )
 
 // Secret is one version of a secret that a pod names. A secret that does not exist has no UID.

@@ -11,6 +11,8 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/storage"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
+
+	"github.com/ibshafique/base-images/internal/pipeline"
 )
 
 // Input is what rules see.
@@ -61,7 +63,8 @@ const grace = time.Second
 // room says whether one more evaluation of added rules may start.
 func (s subject) room() error {
 	if abandoned.Load() >= maxAbandoned {
-		return s.exceeded("earlier evaluations have not ended")
+		// That is others' fault, and passes.
+		return pipeline.Transientf(pipeline.ReasonPolicyBudgetExceeded, "evaluating added rules: earlier evaluations have not ended: try again")
 	}
 	return nil
 }

@@ -43,7 +43,7 @@ func TestNothingAddedIsEvaluatedWhileTooMuchRunsOn(t *testing.T) {
 	abandoned.Store(maxAbandoned)
 	defer abandoned.Store(0)
 	_, err = p.Evaluate(t.Context(), Input{Document: []any{}})
-	if got, ok := errors.AsType[*pipeline.Terminal](err); !ok || got.Reason != pipeline.ReasonPolicyBudgetExceeded {
+	if got, ok := errors.AsType[*pipeline.Transient](err); !ok || got.Reason != pipeline.ReasonPolicyBudgetExceeded {
 		t.Errorf("got %v", err)
 	}
 	if _, err := base.Evaluate(t.Context(), Input{Document: []any{}}); err != nil {

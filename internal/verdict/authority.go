@@ -199,23 +199,16 @@ func (r *request) attested(ctx context.Context, a imagepolicy.Authority, want im
 
 // attestation is a good one of exactly this type. Few are looked for at the same time: their statements are large.
 func (r *request) attestation(ctx context.Context, v *verify.Verifier, c child, predicateType string, accept func(verify.Attestation) error) (verify.Attestation, error) {
-	if err := r.queue(ctx); err != nil {
+	release, err := queue(ctx, r.steps, "searches for attestations", r.attesting...)
+	if err != nil {
 		return verify.Attestation{}, err
 	}
-	defer func() { <-r.attesting }()
+	defer release()
 	found, err := r.as(v).Attestation(ctx, r.source, c.ref, predicateType, accept)
 	if err == nil && found.PredicateType != predicateType {
 		return verify.Attestation{}, fmt.Errorf("an attestation of type %q was asked for, and one of type %.200q was found", predicateType, found.PredicateType)
 	}
 	return found, err
-}
-
-func (r *request) queue(ctx context.Context) error {
-	defer r.steps.begin(pipeline.ReasonAdmissionBusy, fmt.Sprintf("waiting for one of %d searches for attestations to end", cap(r.attesting)))()
-	if !take(ctx, r.attesting) {
-		return r.steps.late(ctx)
-	}
-	return nil
 }
 
 // accept says what is wrong with an attestation that is good.

@@ -43,8 +43,11 @@ type Cache struct {
 	// manifests that tags were just resolved to: whoever asks what a tag is asks for its image next.
 	manifests *lru.Cache[imageKey, registry.Manifest]
 	hosts     *lru.Cache[string, *host]
-	platforms platformSets
-	sessions  sessions
+	// repositories that were asked a moment ago.
+	repositories *lru.Cache[repositoryKey, *breaker]
+	platforms    platformSets
+	sessions     sessions
+	tenants      tenants
 	// places of those who verify, and of those who look for attestations.
 	places, attesting chan struct{}
 }
@@ -52,8 +55,8 @@ type Cache struct {
 var _ Judge = (*Cache)(nil)
 
 const (
-	// maxHosts whose failures are remembered.
-	maxHosts = 1024
+	// maxHosts whose failures are remembered, and maxRepositories.
+	maxHosts, maxRepositories = 1024, 4096
 	// maxManifests of at most manifestBytes are kept for those who ask next.
 	maxManifests, manifestBytes = 128, 64 << 10
 	// maxKnown images are remembered apart from verdicts, and so many tags.
@@ -97,7 +100,7 @@ func New(o Options) (*Cache, error) {
 // remember makes room for what is remembered.
 func (c *Cache) remember() error {
 	l, timeout := c.limits, c.limits.Timeout.Std()
-	var errs [5]error
+	var errs [6]error
 	c.verdicts, errs[0] = newMemo[key](c.clock, l.Verdicts, timeout, c.lasts)
 	c.known, errs[1] = newMemo[imageKey](c.clock, min(l.Verdicts, maxKnown), timeout, func(_ rules.ImageFacts, err error) (time.Duration, bool) {
 		return c.lastsUnless(err, l.SuccessTTL, l.FailureTTL)
@@ -107,6 +110,7 @@ func (c *Cache) remember() error {
 	})
 	c.manifests, errs[3] = lru.New[imageKey, registry.Manifest](maxManifests)
 	c.hosts, errs[4] = lru.New[string, *host](maxHosts)
+	c.repositories, errs[5] = lru.New[repositoryKey, *breaker](maxRepositories)
 	return errors.Join(errs[:]...)
 }
 
@@ -192,13 +196,12 @@ func (k imageKey) clone() imageKey {
 }
 
 func (c *Cache) judge(ctx context.Context, q Question, k imageKey, s *steps) (Verdict, error) {
-	h := c.host(k.registry)
-	release, err := c.place(ctx, h, s)
+	at, err := c.place(ctx, q.Access.Tenant, k.registry, s)
 	if err != nil {
 		return Verdict{}, err
 	}
-	defer release()
-	r, end := c.request(q, k, h, s)
+	defer at.release()
+	r, end := c.request(q, k, at, s)
 	defer end()
 	v, err := r.judge(ctx)
 	if err == nil && !v.Holds() && len(v.Findings) == 0 {
@@ -228,13 +231,12 @@ func (c *Cache) Facts(ctx context.Context, q Question) (rules.ImageFacts, error)
 	}
 	k = k.clone()
 	facts, look, err := c.known.find(ctx, k, func(ctx context.Context, s *steps) (rules.ImageFacts, error) {
-		h := c.host(k.registry)
-		release, err := c.place(ctx, h, s)
+		at, err := c.place(ctx, q.Access.Tenant, k.registry, s)
 		if err != nil {
 			return rules.ImageFacts{}, err
 		}
-		defer release()
-		r, end := c.request(q, k, h, s)
+		defer at.release()
+		r, end := c.request(q, k, at, s)
 		defer end()
 		facts, err := r.facts(ctx, func() (*image, error) { return r.look(ctx, q.Image) })
 		return facts, unlessViolation(err)

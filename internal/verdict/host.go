@@ -2,114 +2,142 @@ package verdict
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"strings"
 	"sync"
-	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
 
 	"github.com/ibshafique/base-images/internal/pipeline"
+	"github.com/ibshafique/base-images/internal/registry"
 )
 
-// host is a registry: how it answers, and how many of the verifications are about images of it.
+// host is a registry: whether it can be reached, and how many of the verifications are about images of it.
 type host struct {
-	name string
+	breaker *breaker
 	// places are those that its images may take.
 	places chan struct{}
-	// failures in a row after which it is left alone, for pause.
-	most   int
-	pause  time.Duration
-	opened func()
-
-	mu       sync.Mutex
-	failures int
-	// since is when the first of failures was.
-	since time.Time
-	// until is when somebody may ask again, zero if all may ask.
-	until   time.Time
-	probing bool
-	last    error
 }
 
-// enter says whether the host may be asked now. Whoever may has to leave, with what came of it.
-func (h *host) enter(now time.Time) (leave func(time.Time, error), err error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	probe := !h.until.IsZero()
-	if probe && (now.Before(h.until) || h.probing) {
-		return nil, h.closed(now)
+// host of a registry.
+func (c *Cache) host(name string) *host {
+	if h, ok := c.hosts.Get(name); ok {
+		return h
 	}
-	h.probing = probe
-	return func(now time.Time, err error) { h.leave(now, err, probe) }, nil
+	name = strings.Clone(name)
+	h := &host{breaker: c.breaker("registry "+name, "could not be reached"), places: make(chan struct{}, max(c.limits.Verifications*3/4, 1))}
+	if other, there, _ := c.hosts.PeekOrAdd(name, h); there {
+		return other
+	}
+	return h
 }
 
-func (h *host) closed(now time.Time) error {
-	again := max(h.until.Sub(now), 0)
-	return &pipeline.Transient{Reason: pipeline.ReasonRegistryUnavailable, After: again, Err: fmt.Errorf(
-		"registry %s is left alone, since it has failed %d times in a row from %s on; it is asked again at %s; the last failure was: %w",
-		h.name, h.failures, clockTime(h.since), clockTime(h.until), h.last)}
+// repositoryKey is a repository, as those see it who have the same credentials.
+type repositoryKey struct{ registry, repository, scope string }
+
+// gate of a repository.
+func (c *Cache) gate(h *host, repo name.Repository, scope string) gate {
+	k := repositoryKey{repo.RegistryStr(), repo.RepositoryStr(), scope}
+	b, there := c.repositories.Get(k)
+	if !there {
+		k.registry, k.repository = strings.Clone(k.registry), strings.Clone(k.repository)
+		b = c.breaker("repository "+registry.RepositoryName(repo), "has failed")
+		if other, there, _ := c.repositories.PeekOrAdd(k, b); there {
+			b = other
+		}
+	}
+	return gate{name: k.registry, registry: h.breaker, repository: b}
 }
 
-func clockTime(t time.Time) string { return t.UTC().Format("15:04:05 UTC") }
+// tenants are those for whom something is verified. Who has no work is forgotten, so there are no more of them than there is work.
+type tenants struct {
+	mu sync.Mutex
+	at map[string]*tenant
+}
 
-func (h *host) leave(now time.Time, err error, probe bool) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if probe {
-		h.probing = false
+// tenant has a share of the places, so that others have theirs whatever it asks for.
+type tenant struct {
+	places, attesting chan struct{}
+	// work that has a place or waits for one, guarded by tenants.mu.
+	work int
+}
+
+// tenant of that name, until it leaves.
+func (c *Cache) tenant(name string) (t *tenant, leave func()) {
+	c.tenants.mu.Lock()
+	defer c.tenants.mu.Unlock()
+	if t = c.tenants.at[name]; t == nil {
+		t = &tenant{places: quarter(c.places), attesting: quarter(c.attesting)}
+		if c.tenants.at == nil {
+			c.tenants.at = map[string]*tenant{}
+		}
+		c.tenants.at[name] = t
 	}
-	switch {
-	case isAway(err):
-		h.failed(now, err, probe)
-	case err == nil, pipeline.IsTerminal(err):
-		h.failures, h.until, h.last = 0, time.Time{}, nil
+	t.work++
+	return t, func() { c.tenants.leave(name, t) }
+}
+
+func quarter(of chan struct{}) chan struct{} { return make(chan struct{}, max(cap(of)/4, 1)) }
+
+func (s *tenants) leave(name string, t *tenant) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t.work--; t.work == 0 {
+		delete(s.at, name)
 	}
 }
 
-func (h *host) failed(now time.Time, err error, probe bool) {
-	if h.failures == 0 {
-		h.since = now
-	}
-	h.failures++
-	h.last = err
-	if !probe && (h.failures < h.most || !h.until.IsZero()) {
-		return
-	}
-	if h.until = now.Add(h.pause); !probe {
-		h.opened()
-	}
+// place among those who verify at the same time.
+type place struct {
+	tenant  *tenant
+	host    *host
+	release func()
 }
 
-// isAway reports whether err says that a registry does not answer. That somebody has given up waiting says nothing of it.
-func isAway(err error) bool {
-	t, ok := errors.AsType[*pipeline.Transient](err)
-	if !ok || errors.Is(err, context.Canceled) {
-		return false
+// place waits for one. Neither one tenant nor one host gets all of them: others have images, too. Everybody takes them in the same
+// order, so that nobody has what another one waits for while he waits for that one.
+func (c *Cache) place(ctx context.Context, who, where string, s *steps) (place, error) {
+	t, leave := c.tenant(who)
+	h := c.host(where)
+	release, err := queue(ctx, s, "verifications", room{t.places, " of the same namespace"}, room{h.places, " of the same registry"}, room{c.places, ""})
+	if err != nil {
+		leave()
+		return place{}, err
 	}
-	switch t.Reason {
-	case pipeline.ReasonRegistryUnavailable, pipeline.ReasonRegistryTimeout, pipeline.ReasonRegistryTooSlow, pipeline.ReasonRegistryThrottled:
-		return true
-	}
-	return false
+	return place{t, h, func() { release(); leave() }}, nil
 }
 
-// place waits for a place among those who verify at the same time. One host does not get all of them: others have images, too.
-func (c *Cache) place(ctx context.Context, h *host, s *steps) (release func(), err error) {
-	defer s.begin(pipeline.ReasonAdmissionBusy, fmt.Sprintf("waiting for one of %d verifications to end", cap(c.places)))()
-	if !take(ctx, h.places) {
-		return nil, s.late(ctx)
-	}
-	if !take(ctx, c.places) {
-		<-h.places
-		return nil, s.late(ctx)
-	}
-	return func() { <-c.places; <-h.places }, nil
+// room has places for some.
+type room struct {
+	places chan struct{}
+	// whose they are, for messages.
+	whose string
 }
 
-func take(ctx context.Context, places chan struct{}) bool {
+// queue waits for a place in each room.
+func queue(ctx context.Context, s *steps, what string, rooms ...room) (release func(), err error) {
+	taken := 0
+	release = func() {
+		for _, r := range rooms[:taken] {
+			<-r.places
+		}
+	}
+	for _, r := range rooms {
+		if err := take(ctx, s, r.places, fmt.Sprintf("waiting for one of %d %s%s to end", cap(r.places), what, r.whose)); err != nil {
+			release()
+			return nil, err
+		}
+		taken++
+	}
+	return release, nil
+}
+
+func take(ctx context.Context, s *steps, places chan struct{}, doing string) error {
+	defer s.begin(pipeline.ReasonAdmissionBusy, doing)()
 	select {
 	case places <- struct{}{}:
-		return true
+		return nil
 	case <-ctx.Done():
-		return false
+		return s.late(ctx)
 	}
 }

@@ -40,7 +40,7 @@ type Observer struct {
 	Looked func(Look)
 	// Judged is told of each verification, and how long it took.
 	Judged func(Outcome, time.Duration)
-	// Opened is told each time a registry begins to be left alone.
+	// Opened is told each time a registry, or a repository as some see it, begins to be left alone.
 	Opened func()
 }
 

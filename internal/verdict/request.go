@@ -20,7 +20,7 @@ type request struct {
 	// now is when it was asked.
 	now time.Time
 	// attesting are the places of those who look for attestations.
-	attesting chan struct{}
+	attesting []room
 	steps     *steps
 	// as is a Verifier, or what stands in for one in a test.
 	as func(*verify.Verifier) verifier

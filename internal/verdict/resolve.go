@@ -28,13 +28,12 @@ func (c *Cache) resolved(ctx context.Context, k tagKey, access Access, tag name.
 		return a.value, Hit, a.err
 	}
 	return c.tags.find(ctx, k, func(ctx context.Context, s *steps) (string, error) {
-		h := c.host(tag.RegistryStr())
-		release, err := c.place(ctx, h, s)
+		at, err := c.place(ctx, access.Tenant, tag.RegistryStr(), s)
 		if err != nil {
 			return "", err
 		}
-		defer release()
-		m, err := (&source{client: access.Client, host: h, steps: s, clock: c.clock}).Manifest(ctx, tag)
+		defer at.release()
+		m, err := (&source{client: access.Client, gate: c.gate(at.host, tag.Context(), access.Scope), steps: s, clock: c.clock}).Manifest(ctx, tag)
 		if err != nil {
 			return "", unlessViolation(err)
 		}

@@ -22,13 +22,13 @@ type session struct {
 }
 
 // request of q in the session of its image, which ends with the last one.
-func (c *Cache) request(q Question, k imageKey, h *host, s *steps) (r *request, end func()) {
+func (c *Cache) request(q Question, k imageKey, at place, s *steps) (r *request, end func()) {
 	c.sessions.mu.Lock()
 	defer c.sessions.mu.Unlock()
 	one := c.sessions.open[k]
 	if one == nil {
 		one = &session{}
-		one.source = verify.Once(&source{client: q.Access.Client, host: h, steps: &one.steps, clock: c.clock, known: c.knownTo(k)})
+		one.source = verify.Once(&source{client: q.Access.Client, gate: c.gate(at.host, q.Image.Context(), k.scope), steps: &one.steps, clock: c.clock, known: c.knownTo(k)})
 		if c.sessions.open == nil {
 			c.sessions.open = map[imageKey]*session{}
 		}
@@ -36,7 +36,7 @@ func (c *Cache) request(q Question, k imageKey, h *host, s *steps) (r *request, 
 	}
 	one.users++
 	s.follow(&one.steps)
-	r = &request{Question: q, source: one.source, now: c.clock.Now(), attesting: c.attesting, steps: s, as: c.as}
+	r = &request{Question: q, source: one.source, now: c.clock.Now(), attesting: []room{{at.tenant.attesting, " of the same namespace"}, {c.attesting, ""}}, steps: s, as: c.as}
 	return r, func() { c.sessions.leave(k, one) }
 }
 
@@ -46,18 +46,6 @@ func (s *sessions) leave(k imageKey, one *session) {
 	if one.users--; one.users == 0 {
 		delete(s.open, k)
 	}
-}
-
-// host of a registry.
-func (c *Cache) host(name string) *host {
-	if h, ok := c.hosts.Get(name); ok {
-		return h
-	}
-	h := &host{name: name, places: make(chan struct{}, max(c.limits.Verifications*3/4, 1)), most: c.limits.BreakerFailures, pause: c.limits.BreakerPause.Std(), opened: c.observer.Opened}
-	if other, there, _ := c.hosts.PeekOrAdd(name, h); there {
-		return other
-	}
-	return h
 }
 
 // platformSets gives numbers to sets of platforms, so that a key has one to compare. The same set may have several.

@@ -13,10 +13,10 @@ import (
 	"github.com/ibshafique/base-images/internal/verify"
 )
 
-// source is a registry for one verdict: it is left alone when it is away, and who waits too long is told for what.
+// source is a registry for one verdict: it, or its repository, is left alone when it is away, and who waits too long is told for what.
 type source struct {
 	client *registry.Client
-	host   *host
+	gate   gate
 	steps  *steps
 	clock  clock.PassiveClock
 	// known are manifests that were read a moment ago, or nil.
@@ -29,7 +29,7 @@ func (s *source) Manifest(ctx context.Context, ref name.Reference) (registry.Man
 			return m, nil
 		}
 	}
-	return exchange(s, "reading manifest "+registry.Name(ref), func() (registry.Manifest, error) { return s.client.Manifest(ctx, ref) })
+	return exchange(ctx, s, "reading manifest "+registry.Name(ref), func() (registry.Manifest, error) { return s.client.Manifest(ctx, ref) })
 }
 
 type referrers struct {
@@ -38,7 +38,7 @@ type referrers struct {
 }
 
 func (s *source) Referrers(ctx context.Context, subject name.Digest, most int) (found []v1.Descriptor, listed int, err error) {
-	all, err := exchange(s, "reading the referrers of "+registry.Name(subject), func() (referrers, error) {
+	all, err := exchange(ctx, s, "reading the referrers of "+registry.Name(subject), func() (referrers, error) {
 		found, listed, err := s.client.Referrers(ctx, subject, most)
 		return referrers{found, listed}, err
 	})
@@ -46,21 +46,21 @@ func (s *source) Referrers(ctx context.Context, subject name.Digest, most int) (
 }
 
 func (s *source) Blob(ctx context.Context, repo name.Repository, desc v1.Descriptor, limit int64) ([]byte, error) {
-	return exchange(s, "reading blob "+desc.Digest.String()+" of "+registry.RepositoryName(repo), func() ([]byte, error) {
+	return exchange(ctx, s, "reading blob "+desc.Digest.String()+" of "+registry.RepositoryName(repo), func() ([]byte, error) {
 		return s.client.Blob(ctx, repo, desc, limit)
 	})
 }
 
 var _ verify.Source = (*source)(nil)
 
-func exchange[T any](s *source, doing string, f func() (T, error)) (T, error) {
-	leave, err := s.host.enter(s.clock.Now())
+func exchange[T any](ctx context.Context, s *source, doing string, f func() (T, error)) (T, error) {
+	leave, err := s.gate.enter(s.clock.Now())
 	if err != nil {
 		var none T
 		return none, fmt.Errorf("%s: %w", doing, err)
 	}
 	defer s.steps.begin(pipeline.ReasonRegistryTimeout, doing)()
 	value, err := guarded(f)
-	leave(s.clock.Now(), err)
+	leave(ctx, s.clock.Now(), err)
 	return value, err
 }

@@ -31,6 +31,9 @@ type Access struct {
 	Client *registry.Client
 	// Scope tells sets of credentials apart: nobody gets a verdict that was made with somebody else's.
 	Scope string
+	// Tenant is the namespace that the work is for. Nobody gets all the places of those who verify. It is part of no key: what was
+	// found for one is known to all who have the same credentials.
+	Tenant string
 }
 
 // Verdict on an image. The zero value is that nothing speaks for it: only the Judge, with evidence, makes one that holds. It is

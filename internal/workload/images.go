@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -45,21 +46,24 @@ func (o *Object) Images() []Image {
 	return images
 }
 
-// Added are the images whose reference, exactly as it is written, is nowhere in old. All of them, if old is nil.
+// Added are the images that old does not have. All of them, if old is nil. A digest is the same image wherever it stands; a tag may
+// have moved since, so it is the same at the same place alone.
 func (o *Object) Added(old *Object) []Image {
 	images := o.Images()
 	if old == nil {
 		return images
 	}
-	known := map[string]bool{}
+	known := map[Image]bool{}
 	for _, image := range old.Images() {
-		known[image.Reference] = true
-	}
-	var added []Image
-	for _, image := range images {
-		if !known[image.Reference] {
-			added = append(added, image)
+		known[image.spot()] = true
+		if image.hasDigest() {
+			known[Image{Reference: image.Reference}] = true
 		}
 	}
-	return added
+	return slices.DeleteFunc(images, func(i Image) bool { return known[i.spot()] || known[Image{Reference: i.Reference}] })
 }
+
+// spot is an image without where in a list it stands.
+func (i Image) spot() Image { return Image{Kind: i.Kind, Name: i.Name, Reference: i.Reference} }
+
+func (i Image) hasDigest() bool { return strings.Contains(i.Reference, "@") }

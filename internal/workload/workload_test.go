@@ -122,15 +122,17 @@ func TestAddedImagesAreThoseThatTheOldObjectDoesNotHave(t *testing.T) {
 		change func(*corev1.PodSpec)
 		want   []string
 	}{
-		"nothing changed":           {func(*corev1.PodSpec) {}, nil},
-		"something else changed":    {func(s *corev1.PodSpec) { s.Containers[0].Name = "other" }, nil},
-		"an image changed":          {func(s *corev1.PodSpec) { s.Containers[1].Image = "r.io/new" }, []string{"spec.containers[1].image"}},
-		"a tag changed":             {func(s *corev1.PodSpec) { s.Containers[0].Image = "r.io/app:2" }, []string{"spec.containers[0].image"}},
-		"another spelling is added": {func(s *corev1.PodSpec) { s.Containers[0].Image = "R.io/app:1" }, []string{"spec.containers[0].image"}},
-		"a reference is gone":       {func(s *corev1.PodSpec) { s.Containers[0].Image = "" }, []string{"spec.containers[0].image"}},
-		"images changed places":     {func(s *corev1.PodSpec) { c := s.Containers; c[0].Image, c[1].Image = c[1].Image, c[0].Image }, nil},
-		"an image volume changed":   {func(s *corev1.PodSpec) { s.Volumes[1].Image.Reference = "r.io/model:2" }, []string{"spec.volumes[1].image.reference"}},
-		"a container was removed":   {func(s *corev1.PodSpec) { s.InitContainers = nil }, nil},
+		"nothing changed":              {func(*corev1.PodSpec) {}, nil},
+		"something else changed":       {func(s *corev1.PodSpec) { s.Containers[0].Command = []string{"other"} }, nil},
+		"a container has another name": {func(s *corev1.PodSpec) { s.Containers[0].Name = "other" }, []string{"spec.containers[0].image"}},
+		"an image changed":             {func(s *corev1.PodSpec) { s.Containers[1].Image = "r.io/new" }, []string{"spec.containers[1].image"}},
+		"a tag changed":                {func(s *corev1.PodSpec) { s.Containers[0].Image = "r.io/app:2" }, []string{"spec.containers[0].image"}},
+		"another spelling is added":    {func(s *corev1.PodSpec) { s.Containers[0].Image = "R.io/app:1" }, []string{"spec.containers[0].image"}},
+		"a reference is gone":          {func(s *corev1.PodSpec) { s.Containers[0].Image = "" }, []string{"spec.containers[0].image"}},
+		"tags changed places": {func(s *corev1.PodSpec) { c := s.Containers; c[0].Image, c[1].Image = c[1].Image, c[0].Image },
+			[]string{"spec.containers[0].image", "spec.containers[1].image"}},
+		"an image volume changed": {func(s *corev1.PodSpec) { s.Volumes[1].Image.Reference = "r.io/model:2" }, []string{"spec.volumes[1].image.reference"}},
+		"a container was removed": {func(s *corev1.PodSpec) { s.InitContainers = nil }, nil},
 		"ephemeral containers of an image that is there and one that is not": {func(s *corev1.PodSpec) {
 			s.EphemeralContainers = append(s.EphemeralContainers, s.EphemeralContainers[0], corev1.EphemeralContainer{})
 			s.EphemeralContainers[2].Image = "r.io/shell"
