@@ -18,13 +18,14 @@ type Admission struct {
 	TagTTL Duration `json:"tagTTL,omitzero"`
 	// Timeout of everything about one request, which has to be shorter than what the API server grants. Default: 8s; at most 25s.
 	Timeout Duration `json:"timeout,omitzero"`
-	// Verifications of images that are not remembered, at the same time; of one registry, three quarters of them. Default: 64;
-	// at most 1024.
+	// Verifications of images that are not remembered, at the same time; of one registry, three quarters of them,
+	// and for one namespace, a quarter. Default: 64; at most 1024.
 	Verifications int `json:"verifications,omitzero"`
 	// Attestations that are looked for at the same time. Each may take several times limits.signatures.statementBytes of
-	// memory. Default: 16; at most 256.
+	// memory. For one namespace, a quarter of them. Default: 16; at most 256.
 	Attestations int `json:"attestations,omitzero"`
-	// BreakerFailures in a row after which a registry is left alone. Default: 5; at most 100.
+	// BreakerFailures in a row, of connections, after which a registry is left alone, or of requests, after which a
+	// repository is, for those who have the same credentials. Default: 5; at most 100.
 	BreakerFailures int `json:"breakerFailures,omitzero"`
 	// BreakerPause is how long it is left alone. Default: 10s; at most 10m.
 	BreakerPause Duration `json:"breakerPause,omitzero"`

@@ -224,7 +224,9 @@ func TestOneRepositoryClosesNoRegistry(t *testing.T) {
 			if err := theirs(9, "tenant"); !pipeline.IsTransient(err) || !strings.Contains(err.Error(), "repository "+w.host+"/tenant/x is left alone") {
 				t.Error("they are not left alone:", err)
 			}
-			if v, err := w.cache.Judge(t.Context(), w.question(t, w.pushed(t, "", nil))); err != nil || !v.Holds() {
+			q := w.question(t, w.pushed(t, "", nil))
+			q.Access.Scope = "tenant"
+			if v, err := w.cache.Judge(t.Context(), q); err != nil || !v.Holds() {
 				t.Error("another repository:", v.Findings, err)
 			}
 			if err := theirs(1, "other"); !pipeline.IsTransient(err) || strings.Contains(err.Error(), "left alone") {
