@@ -21,6 +21,7 @@ type host struct {
 
 // host of a registry.
 func (c *Cache) host(name string) *host {
+	name = canonical(name)
 	if h, ok := c.hosts.Get(name); ok {
 		return h
 	}
@@ -32,12 +33,15 @@ func (c *Cache) host(name string) *host {
 	return h
 }
 
+// canonical is the one spelling of a host, so that none is two.
+func canonical(name string) string { return strings.TrimSuffix(strings.ToLower(name), ":443") }
+
 // repositoryKey is a repository, as those see it who have the same credentials.
 type repositoryKey struct{ registry, repository, scope string }
 
 // gate of a repository.
 func (c *Cache) gate(h *host, repo name.Repository, scope string) gate {
-	k := repositoryKey{repo.RegistryStr(), repo.RepositoryStr(), scope}
+	k := repositoryKey{canonical(repo.RegistryStr()), repo.RepositoryStr(), scope}
 	b, there := c.repositories.Get(k)
 	if !there {
 		k.registry, k.repository = strings.Clone(k.registry), strings.Clone(k.repository)

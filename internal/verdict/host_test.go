@@ -224,3 +224,15 @@ func TestSearchesForAttestationsWaitForEachOther(t *testing.T) {
 		})
 	}
 }
+func TestAHostHasOneSpelling(t *testing.T) {
+	c := newWorld(t, limits.Admission{}).cache
+	one := c.host("ghcr.io")
+	for _, other := range []string{"ghcr.io:443", "GHCR.io"} {
+		if c.host(other) != one {
+			t.Errorf("%s is another host", other)
+		}
+	}
+	if c.host("ghcr.io:5000") == one {
+		t.Error("another port is the same host")
+	}
+}
