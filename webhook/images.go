@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 
@@ -142,7 +143,7 @@ func (rv *reviewing) match(c *candidate) {
 	if len(c.policies) == 0 && c.fresh && !rv.AllowUnmatched {
 		c.findings = append(c.findings, finding{mode: rv.unmatched(), reason: pipeline.ReasonNoPolicy, field: c.field(), image: c.reference,
 			message: "no ImageAdmissionPolicy is for this image in this namespace",
-			fix:     fmt.Sprintf("use an image that a policy is for, or ask the platform team for a policy whose spec.images has %s", ref.Context().Name())})
+			fix:     fmt.Sprintf("use an image that a policy is for, or ask the platform team for a policy whose spec.images has %s", strings.Replace(ref.Context().Name(), "index.docker.io/", "docker.io/", 1))})
 	}
 }
 
@@ -279,9 +280,18 @@ func (rv *reviewing) ofPolicy(c *candidate, p *imagepolicy.Policy) verdict.Quest
 
 // excepted reports whether an exception lets this digest pass in this namespace, today.
 func (rv *reviewing) excepted(c *candidate, p *imagepolicy.Policy) bool {
-	return slices.ContainsFunc(p.Exceptions, func(e v1alpha1.ImageException) bool {
-		return e.Digest == c.digest.DigestStr() && slices.Contains(e.Namespaces, rv.namespace) && rv.Clock.Now().Before(e.Expires.Time)
-	})
+	e := rv.exception(c, p)
+	return e != nil && rv.Clock.Now().Before(e.Expires.Time)
+}
+
+// exception for this digest in this namespace, expired or not.
+func (rv *reviewing) exception(c *candidate, p *imagepolicy.Policy) *v1alpha1.ImageException {
+	for i, e := range p.Exceptions {
+		if e.Digest == c.digest.DigestStr() && slices.Contains(e.Namespaces, rv.namespace) {
+			return &p.Exceptions[i]
+		}
+	}
+	return nil
 }
 
 // note takes an answer to heart. Only a verdict that holds, or an exception, leaves no finding.
@@ -320,6 +330,9 @@ func (rv *reviewing) refuse(c *candidate, p *imagepolicy.Policy, found []verdict
 		c.violation(p, pipeline.ReasonSignatureMissing, "nothing vouches for it", "sign it as the policy asks")
 	}
 	for _, f := range found {
+		if e := rv.exception(c, p); e != nil {
+			f.Message += fmt.Sprintf("; the policy's exception for it has expired at %s", e.Expires.UTC().Format(time.RFC3339))
+		}
 		c.findings = append(c.findings, finding{reason: f.Reason, field: c.field(), image: c.reference, message: c.without(f.Message), fix: f.Fix, command: f.Command}.of(p))
 	}
 }

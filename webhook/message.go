@@ -66,14 +66,17 @@ func (f finding) String() string {
 	if who := f.who(); who != "" {
 		where += " (" + who + ")"
 	}
+	if f.unknown && f.policy != nil {
+		where += ": it could not be checked"
+	}
 	return strings.TrimPrefix(plain(where+": "+strings.TrimRight(f.message, ". ")), ": ")
 }
 
 // warning is one finding for whoever is let through: with the image, on one line.
 func (f finding) warning() string {
-	out := f.String()
+	out := "admitted, but with mode Enforce it would be refused: " + f.String()
 	if f.image != "" {
-		out += ": " + clip(f.image)
+		out += "; image: " + clip(f.image)
 	}
 	if f.fix != "" {
 		out += "; fix: " + plain(strings.TrimRight(f.fix, ". "))

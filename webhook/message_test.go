@@ -26,7 +26,7 @@ func TestMessages(t *testing.T) {
 			"Pod cart is refused for 2 reasons:\n1. spec.containers[0].image (policy shop): it is not signed\n   image: registry.example/a:1\n   fix: sign it\n   see: cosign verify x\n" +
 				"2. spec.containers[0].securityContext.privileged (policy shop, rule privileged): it is true\n   fix: set it to false"},
 		"an outage": {[]finding{away},
-			"Pod cart could not be checked, so it is not admitted: this is an outage and no violation, try again:\n1. spec.containers[1].image (policy shop): reading x: the registry is away"},
+			"Pod cart could not be checked, so it is not admitted: this is an outage and no violation, try again:\n1. spec.containers[1].image (policy shop): it could not be checked: reading x: the registry is away"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := told("Pod cart", tt.findings); got != tt.want {

@@ -73,7 +73,7 @@ func (o *owners) tell(namespace, reason string, object *workload.Object, message
 		return
 	}
 	select {
-	case o.waiting <- notice{namespace: namespace, reason: reason, owner: *owner, message: bound(message, maxNote)}:
+	case o.waiting <- notice{namespace: namespace, reason: reason, owner: *owner, message: bound(strings.Join(strings.Fields(message), " "), maxNote)}:
 		o.told.Add(key, struct{}{})
 	default:
 	}

@@ -169,7 +169,7 @@ func TestModes(t *testing.T) {
 			w.policy(t, "shop", func(s *v1alpha1.ImageAdmissionPolicySpec) { s.Mode = mode })
 			got := w.validate(t, pod(w.push(t, "shop/bad", "1").String()), nil)
 			tt.want.check(t, got)
-			if len(got.Warnings) != tt.warnings {
+			if len(got.Warnings) != tt.warnings || tt.warnings > 0 && !strings.HasPrefix(got.Warnings[0], "admitted, but with mode Enforce it would be refused: ") {
 				t.Errorf("warnings: %q", got.Warnings)
 			}
 			if !strings.Contains(got.AuditAnnotations["findings"], "not signed") || got.AuditAnnotations["decision"] == "allowed" {
@@ -198,7 +198,7 @@ func TestExceptions(t *testing.T) {
 	}{
 		"it lets its image pass in its namespace": {exception(shop, time.Hour), v1alpha1.ProfileOff, admitted},
 		"it does not hold in another namespace":   {exception("other", time.Hour), v1alpha1.ProfileOff, wants{code: http.StatusForbidden}},
-		"it does not hold when it has expired":    {exception(shop, -time.Hour), v1alpha1.ProfileOff, wants{code: http.StatusForbidden}},
+		"it does not hold when it has expired":    {exception(shop, -time.Hour), v1alpha1.ProfileOff, wants{http.StatusForbidden, []string{"exception for it has expired at"}}},
 		"it does not let a pod run as it likes":   {exception(shop, time.Hour), v1alpha1.ProfileRestricted, wants{http.StatusForbidden, []string{"rule"}}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -27,7 +27,7 @@ func (c *compiler) runtime() {
 	}
 	compiled, err := rules.CompilePods(c.in.Rules)
 	if err != nil {
-		c.forbidden(extraPath, "%s", without(extraPath, err))
+		c.invalid(extraPath, "ConfigMap "+extraName(r), "%s", without(extraPath, err))
 	}
 	c.policy.Runtime = &Runtime{Profile: r.Profile, Parameters: parametersOf(r), Rules: compiled}
 }
@@ -63,4 +63,12 @@ func parametersOf(r v1alpha1.RuntimePolicy) rules.PodParameters {
 		out.Users = append(out.Users, rules.UserRange{Min: u.Min, Max: last})
 	}
 	return out
+}
+
+// extraName is that of the ConfigMap with added rules.
+func extraName(r v1alpha1.RuntimePolicy) string {
+	if r.ExtraRules == nil {
+		return ""
+	}
+	return r.ExtraRules.Name
 }

@@ -22,10 +22,12 @@ const (
 // report says why nothing that was found is evidence.
 func (v *Verifier) report(ref name.Digest, w want, refused *refusal, searches ...*search) error {
 	doing := "verifying the signatures of " + registry.Name(ref)
-	missing, nothing := pipeline.ReasonSignatureMissing, "it is not signed"
+	missing, nothing, suffix := pipeline.ReasonSignatureMissing, "it is not signed", "sig"
+	what := "signatures"
 	if !w.simple {
 		doing = fmt.Sprintf("verifying the attestations %q of %s", clip(w.predicateType), registry.Name(ref))
-		missing, nothing = pipeline.ReasonAttestationMissing, "there is none of this type"
+		missing, nothing, suffix = pipeline.ReasonAttestationMissing, "there is none of this type", "att"
+		what = "attestations"
 	}
 	var failed []string
 	var strangers []string
@@ -38,13 +40,13 @@ func (v *Verifier) report(ref name.Digest, w want, refused *refusal, searches ..
 	case refused != nil:
 		return refused.rejected(ref, w)
 	case len(strangers) > 0:
-		return pipeline.Terminalf(pipeline.ReasonIdentityMismatch, "%s: the valid ones are by %s; it has to be signed by %s%s",
-			doing, list(slices.Compact(strangers), " and by "), v.wanted, bounds(searches))
+		return pipeline.Terminalf(pipeline.ReasonIdentityMismatch, "%s: the valid %s are by %s; it has to be signed by %s%s",
+			doing, what, list(slices.Compact(strangers), " and by "), v.wanted, bounds(searches))
 	case len(failed) > 0:
 		return pipeline.Terminalf(pipeline.ReasonSignatureInvalid, "%s: none is valid of %s: %s; it has to be signed by %s%s",
 			doing, counts(searches), list(failed, "; "), v.wanted, bounds(searches))
 	}
-	return pipeline.Terminalf(missing, "%s: %s: there is nothing in its tag, and nothing refers to it; it has to be signed by %s%s", doing, nothing, v.wanted, bounds(searches))
+	return pipeline.Terminalf(missing, "%s: %s: there is nothing in the tag sha256-….%s, and no bundle refers to it; it has to be signed by %s%s", doing, nothing, suffix, v.wanted, bounds(searches))
 }
 
 func (s *search) failures() []string {

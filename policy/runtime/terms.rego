@@ -29,9 +29,11 @@ default_capabilities := {
 	"NET_BIND_SERVICE", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
 }
 
-dropped(container) := sprintf("only %s is", [shown(concat(", ", container.dropped))]) if container.dropped
+dropped(container) := sprintf("only %s is", [shown(concat(", ", container.dropped))]) if drops(container)
 
-dropped(container) := "nothing is" if not container.dropped
+dropped(container) := "nothing is" if not drops(container)
+
+drops(container) if count(container.dropped) > 0
 
 allowed_apparmor(annotation) if annotation.value in {"", "runtime/default"}
 

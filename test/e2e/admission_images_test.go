@@ -32,8 +32,8 @@ func (a *admission) testImages(t *testing.T) {
 	}{
 		"nobody has signed it, by tag":    {unsigned.tag(), []string{"it is not signed", signerIdentity, a.subject(team), "cosign verify "}},
 		"nobody has signed it, by digest": {unsigned.byDigest(), []string{"it is not signed", signerIdentity, "cosign verify "}},
-		"somebody else has, in a bundle":  {foreign.byDigest(), []string{"the valid ones are by", a.subject(outsider), a.subject(team), "cosign verify "}},
-		"somebody else has, in a tag":     {foreignTags.byDigest(), []string{"the valid ones are by", a.subject(outsider), a.subject(team), "cosign verify "}},
+		"somebody else has, in a bundle":  {foreign.byDigest(), []string{"the valid signatures are by", a.subject(outsider), a.subject(team), "cosign verify "}},
+		"somebody else has, in a tag":     {foreignTags.byDigest(), []string{"the valid signatures are by", a.subject(outsider), a.subject(team), "cosign verify "}},
 		"only the index is signed":        {partial.byDigest(), []string{"linux/amd64", partial.children[0], "it is not signed"}},
 		"only the platforms are":          {children.byDigest(), []string{children.digest, "it is not signed"}},
 		"there is no such tag":            {unsigned.repository + ":v2", []string{"check the name"}},
