@@ -505,3 +505,15 @@ func TestARuleThatCantBeEvaluatedIsAViolation(t *testing.T) {
 	good.Labels = map[string]string{"n": "no number"}
 	wants{http.StatusForbidden, []string{"x.rego"}}.check(t, w.validate(t, good, nil))
 }
+
+func TestWhatNobodyVouchesForHasNoAge(t *testing.T) {
+	w := newWorld(t)
+	w.policy(t, "shop", func(s *v1alpha1.ImageAdmissionPolicySpec) {
+		s.Runtime = v1alpha1.RuntimePolicy{Profile: v1alpha1.ProfileRestricted, Parameters: &v1alpha1.RuntimeParameters{ImageMaxAge: &metav1.Duration{Duration: time.Hour}, ImageLabels: []string{"owner"}}}
+	})
+	got := w.validate(t, safe(pod(w.push(t, "shop/bad", "1").String())), nil)
+	wants{http.StatusForbidden, []string{"not signed", "rule image-label"}}.check(t, got)
+	if strings.Contains(got.Result.Message, "image-age") {
+		t.Errorf("an image that is not signed is too old, too:\n%s", got.Result.Message)
+	}
+}

@@ -74,19 +74,26 @@ func (rv *reviewing) failure(p *imagepolicy.Policy, err error) finding {
 // ofImages are rules that depend on what is known of the image.
 var ofImages = []string{"user", "image-shell", "image-label", "image-age"}
 
+// ofEvidence are those among them that only who vouches for the image can answer.
+var ofEvidence = []string{"image-shell", "image-age"}
+
 // unfounded are findings that nothing is known of an image, where something else says why: they are no violation of their own.
 func (rv *reviewing) unfounded(p *imagepolicy.Policy) func(finding) bool {
-	said := map[string]bool{}
+	lacking := map[string][]string{}
 	for _, c := range rv.candidates {
-		if c.facts[p].Known || !c.lacksFacts && !rv.says(p, c) {
+		if !c.lacksFacts && !rv.says(p, c) {
 			continue
 		}
+		rulesOf := ofEvidence
+		if !c.facts[p].Known {
+			rulesOf = ofImages
+		}
 		for _, place := range c.places {
-			said[place.Field] = true
+			lacking[place.Field] = rulesOf
 		}
 	}
 	return func(f finding) bool {
-		return slices.Contains(ofImages, f.rule) && (said[f.field] || said[imageOf(f.field)])
+		return slices.Contains(lacking[f.field], f.rule) || slices.Contains(lacking[imageOf(f.field)], f.rule)
 	}
 }
 

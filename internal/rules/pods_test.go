@@ -67,6 +67,10 @@ var ruleCases = map[string]ruleCase{
 	"capabilities that are added": {func(_ *rules.PodQuestion, c *corev1.Container) {
 		c.SecurityContext.Capabilities.Add = []corev1.Capability{"NET_BIND_SERVICE", "CHOWN"}
 	}, []string{"capabilities spec.containers[1].securityContext.capabilities.add[1]"}},
+	"capabilities that are only added": {func(_ *rules.PodQuestion, c *corev1.Container) {
+		c.SecurityContext.Capabilities = &corev1.Capabilities{Add: []corev1.Capability{"NET_BIND_SERVICE"}}
+	},
+		[]string{"capabilities spec.containers[1].securityContext.capabilities.drop"}},
 	"capabilities that are not dropped": {func(_ *rules.PodQuestion, c *corev1.Container) {
 		c.SecurityContext.Capabilities.Drop = []corev1.Capability{"CHOWN"}
 	},
