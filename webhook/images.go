@@ -142,9 +142,17 @@ func (rv *reviewing) match(c *candidate) {
 	}
 	if len(c.policies) == 0 && c.fresh && !rv.AllowUnmatched {
 		c.findings = append(c.findings, finding{mode: rv.unmatched(), reason: pipeline.ReasonNoPolicy, field: c.field(), image: c.reference,
-			message: "no ImageAdmissionPolicy is for this image in this namespace",
+			message: unmatchedBy(rv.set.Elsewhere(n)),
 			fix:     fmt.Sprintf("use an image that a policy is for, or ask the platform team for a policy whose spec.images has %s", strings.Replace(ref.Context().Name(), "index.docker.io/", "docker.io/", 1))})
 	}
+}
+
+func unmatchedBy(elsewhere []string) string {
+	const none = "no ImageAdmissionPolicy is for this image in this namespace"
+	if len(elsewhere) == 0 {
+		return none
+	}
+	return none + "; of other namespaces, by their labels: " + strings.Join(elsewhere[:min(len(elsewhere), 5)], ", ")
 }
 
 // read is what a node would pull, and the one spelling of its repository.
@@ -301,6 +309,9 @@ func (rv *reviewing) note(c *candidate, p *imagepolicy.Policy, a answer) {
 		c.violation(p, pipeline.ReasonOf(a.err), a.err.Error(), "")
 	case a.err != nil:
 		c.outage(p, a.err)
+		if p.NotReady != nil {
+			c.findings[len(c.findings)-1].fix = "the platform team has to mend the policy"
+		}
 	case a.excepted, a.verdict.Holds():
 		c.pinned = c.pinned || p.Digest == v1alpha1.DigestPin
 		c.facts[p] = a.facts

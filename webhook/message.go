@@ -69,7 +69,7 @@ func (f finding) String() string {
 	if f.unknown && f.policy != nil {
 		where += ": it could not be checked"
 	}
-	return strings.TrimPrefix(plain(where+": "+strings.TrimRight(f.message, ". ")), ": ")
+	return strings.TrimSpace(strings.TrimPrefix(plain(where+": "+strings.TrimRight(f.message, ". ")), ": "))
 }
 
 // warning is one finding for whoever is let through: with the image, on one line.

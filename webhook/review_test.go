@@ -517,3 +517,11 @@ func TestWhatNobodyVouchesForHasNoAge(t *testing.T) {
 		t.Errorf("an image that is not signed is too old, too:\n%s", got.Result.Message)
 	}
 }
+
+func TestAPolicyOfOtherNamespacesIsNamed(t *testing.T) {
+	w := newWorld(t)
+	w.policy(t, "payments", func(s *v1alpha1.ImageAdmissionPolicySpec) {
+		s.NamespaceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"team": "payments"}}
+	})
+	wants{http.StatusForbidden, []string{"no ImageAdmissionPolicy is for this image in this namespace", "by their labels: payments"}}.check(t, w.validate(t, pod(w.push(t, "shop/x", "1").String()), nil))
+}

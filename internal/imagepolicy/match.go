@@ -81,6 +81,17 @@ func (s *Set) For(n imageglob.Name, reference, namespace string, namespaceLabels
 	return found, nil
 }
 
+// Elsewhere names policies that are for the image in other namespaces: most people who miss one have missed its labels.
+func (s *Set) Elsewhere(n imageglob.Name) []string {
+	var found []string
+	for _, p := range s.policies {
+		if p.matcher.namespaces != nil && p.matcher.matchImage(n, nil) {
+			found = append(found, p.Name)
+		}
+	}
+	return found
+}
+
 // match looks at labels last: most policies are told apart by the image, in less time.
 func (m *matcher) match(n imageglob.Name, names []string, namespaceLabels map[string]string) bool {
 	return m.matchImage(n, names) && (m.namespaces == nil || m.namespaces.Matches(labels.Set(namespaceLabels)))
