@@ -525,3 +525,18 @@ func TestAPolicyOfOtherNamespacesIsNamed(t *testing.T) {
 	})
 	wants{http.StatusForbidden, []string{"no ImageAdmissionPolicy is for this image in this namespace", "by their labels: payments"}}.check(t, w.validate(t, pod(w.push(t, "shop/x", "1").String()), nil))
 }
+
+// Policies are found first: whoever may write a pod may name any registry.
+func TestNoRegistryIsAskedAboutWhatNoPolicyIsFor(t *testing.T) {
+	w := newWorld(t)
+	w.policy(t, "shop", func(s *v1alpha1.ImageAdmissionPolicySpec) { s.Images = []string{w.host + "/shop/**"} })
+	other := w.push(t, "other/x", "1").String()
+	before := w.requests.Load()
+	for _, image := range []string{other, w.host + "/other/x:1"} {
+		wants{code: http.StatusForbidden}.check(t, w.validate(t, pod(image), nil))
+		wants{code: http.StatusForbidden}.check(t, w.mutate(t, pod(image), nil))
+	}
+	if got := w.requests.Load() - before; got != 0 {
+		t.Errorf("%d requests", got)
+	}
+}

@@ -62,3 +62,15 @@ func TestLargeRequestsWaitForEachOtherAlone(t *testing.T) {
 		t.Errorf("after all have ended: %d", got)
 	}
 }
+
+func TestBodiesAreBounded(t *testing.T) {
+	served := serve(bare(t, false), newGate())
+	body := `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"1","x":"` + strings.Repeat("x", 8<<20) + `"}}`
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	rec := httptest.NewRecorder()
+	served.ServeHTTP(rec, r)
+	if got := rec.Body.String(); !strings.Contains(got, `"allowed":false`) || !strings.Contains(got, "too large") {
+		t.Errorf("got %.300s", got)
+	}
+}
