@@ -576,7 +576,7 @@ func TestPoliciesFollowWhatChangesAndWriteTheLastCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newPolicyWorld(t, goodPolicy())
 		w.clock = clock.RealClock{}
-		w.kind.err = errors.New("not yet")
+		w.kind.away.Store(true)
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- w.Start(ctx) }()
@@ -584,7 +584,7 @@ func TestPoliciesFollowWhatChangesAndWriteTheLastCounts(t *testing.T) {
 		if w.Check(nil) == nil {
 			t.Error("it is ready before everything was read")
 		}
-		w.kind.err = nil
+		w.kind.away.Store(false)
 		time.Sleep(retryInterval)
 		synctest.Wait()
 		p := w.only()

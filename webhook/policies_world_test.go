@@ -8,6 +8,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -53,9 +54,17 @@ type fakeKind struct {
 	asked            int
 	err, notFollowed error
 	follows, forgets int
+	// away is for tests in which passes run beside.
+	away atomic.Bool
 }
 
-func (k *fakeKind) served(context.Context) (bool, error) { k.asked++; return k.there, k.err }
+func (k *fakeKind) served(context.Context) (bool, error) {
+	k.asked++
+	if k.away.Load() {
+		return false, errors.New("not yet")
+	}
+	return k.there, k.err
+}
 
 func (k *fakeKind) follow(context.Context, *Policies) error { k.follows++; return k.notFollowed }
 
