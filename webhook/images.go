@@ -37,8 +37,8 @@ type candidate struct {
 	pinned   bool
 	facts    map[*imagepolicy.Policy]rules.ImageFacts
 	findings []finding
-	// lacksFacts: something keeps us from looking at the image.
-	lacksFacts bool
+	// lacksFacts: something keeps us from looking at the image, for a policy. Another may know of it.
+	lacksFacts map[*imagepolicy.Policy]bool
 }
 
 // place has an image. It is fresh if the object as it was did not have it there.
@@ -117,7 +117,7 @@ func (rv *reviewing) collect() []*candidate {
 	for _, i := range rv.object.Images() {
 		c := byReference[i.Reference]
 		if c == nil {
-			c = &candidate{reference: i.Reference, facts: map[*imagepolicy.Policy]rules.ImageFacts{}}
+			c = &candidate{reference: i.Reference, facts: map[*imagepolicy.Policy]rules.ImageFacts{}, lacksFacts: map[*imagepolicy.Policy]bool{}}
 			byReference[i.Reference] = c
 			out = append(out, c)
 		}

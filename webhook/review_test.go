@@ -540,3 +540,22 @@ func TestNoRegistryIsAskedAboutWhatNoPolicyIsFor(t *testing.T) {
 		t.Errorf("%d requests", got)
 	}
 }
+
+// One policy can't look at the image, another knows that it is too old.
+func TestWhatOnePolicyLacksAnotherKnows(t *testing.T) {
+	w := newWorld(t)
+	good := w.sign(t, w.push(t, "shop/good", "1"), signer).String()
+	restricted := func(mode v1alpha1.PolicyMode, parameters v1alpha1.RuntimeParameters) func(*v1alpha1.ImageAdmissionPolicySpec) {
+		return func(s *v1alpha1.ImageAdmissionPolicySpec) {
+			s.Mode, s.Runtime = mode, v1alpha1.RuntimePolicy{Profile: v1alpha1.ProfileRestricted, Parameters: &parameters}
+		}
+	}
+	w.policy(t, "b-age", restricted(v1alpha1.ModeEnforce, v1alpha1.RuntimeParameters{ImageMaxAge: &metav1.Duration{Duration: time.Minute}}))
+	admitted.check(t, w.validate(t, safe(pod(good)), nil)) // From here on it is remembered for this policy alone.
+	w.policy(t, "a-warns", restricted(v1alpha1.ModeWarn, v1alpha1.RuntimeParameters{ImageShells: v1alpha1.Forbid}))
+	w.clock = clocktesting.NewFakePassiveClock(time.Now().Add(30 * time.Minute))
+	defer w.intercept(down)()
+	changed := safe(pod(good))
+	changed.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "x", Value: "y"}}
+	wants{http.StatusForbidden, []string{"policy b-age, rule image-age"}}.check(t, w.validate(t, changed, safe(pod(good))))
+}

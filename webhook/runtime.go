@@ -81,7 +81,7 @@ var ofEvidence = []string{"image-shell", "image-age"}
 func (rv *reviewing) unfounded(p *imagepolicy.Policy) func(finding) bool {
 	lacking := map[string][]string{}
 	for _, c := range rv.candidates {
-		if !c.lacksFacts && !rv.says(p, c) {
+		if !c.lacksFacts[p] && !rv.says(p, c) {
 			continue
 		}
 		rulesOf := ofEvidence
@@ -137,7 +137,7 @@ func (rv *reviewing) askFacts(ctx context.Context, p *imagepolicy.Policy) (asked
 		}
 		var err error
 		if c.facts[p], err = rv.factsOf(ctx, c, p); err != nil {
-			c.lacksFacts, failed = true, errors.Join(failed, err)
+			c.lacksFacts[p], failed = true, errors.Join(failed, err)
 		}
 		asked = true
 	}
